@@ -1,0 +1,108 @@
+"""The lock: which version of everything is installed, with the digests of its files and no registry's address.
+
+`python requirements/lock.py` resolves anew with uv (`make lock`); `--check` only says, without a network, whether the
+lock still agrees with both `pyproject.toml` (`make check`). Plain pip installs what is written here.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+HERE = Path(__file__).resolve().parent
+PROJECTS = (HERE.parent / "client" / "pyproject.toml", HERE.parent / "pyproject.toml")
+PYTHON = "3.11"
+STAMP = "# made by `make lock` from both pyproject.toml; of: "
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
+
+
+class Lock(NamedTuple):
+    """One file of the lock, and which extras and dependency groups it holds beside the dependencies proper."""
+
+    file: str
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+LOCKS = (Lock("run.txt"), Lock("gpu.txt", extras=("gpu",)), Lock("dev.txt", groups=("dev",)))
+
+
+def wanted(lock: Lock) -> list[str]:
+    """What both projects ask for, sorted: dependencies, the build backend, and the lock's extras and groups.
+
+    The repository's own distributions are not among them: they are installed from where they stand.
+    """
+    projects = [tomllib.loads(path.read_text()) for path in PROJECTS]
+    own = {project["project"]["name"] for project in projects}
+    found = {line for project in projects for line in _asked(project, lock)}
+    return sorted(line for line in found if Requirement(line).name not in own)
+
+
+def _asked(project: dict[str, Any], lock: Lock) -> Iterator[str]:
+    yield from project["build-system"]["requires"]
+    yield from project["project"]["dependencies"]
+    for extra in lock.extras:
+        yield from project["project"].get("optional-dependencies", {}).get(extra, [])
+    for group in lock.groups:
+        yield from project.get("dependency-groups", {}).get(group, [])
+
+
+def stamp(lines: Iterable[str]) -> str:
+    """The digest that ties a lock to what was asked for when it was made."""
+    return STAMP + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def resolve(lock: Lock) -> str:
+    """Ask uv for one lock file's text: for all systems and Pythons at once, wheels only. Needs a registry.
+
+    Every lock but `run.txt` is resolved under it as a constraint, so that one machine never sees two versions.
+    """
+    base = HERE / LOCKS[0].file
+    lines = wanted(lock)
+    constraint = [] if lock is LOCKS[0] else ["--constraint", str(base)]
+    options = ("--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url")
+    command = ["uv", "pip", "compile", *options, "--python-version", PYTHON, "--only-binary", ":all:", *constraint, "-"]
+    done = subprocess.run(command, input="\n".join(lines), text=True, stdout=subprocess.PIPE, check=True)
+    return f"{stamp(lines)}\n{done.stdout}"
+
+
+def faults(lock: Lock) -> list[str]:
+    """What is wrong with one lock file, as sentences; empty where it agrees with both pyproject.toml."""
+    text = (HERE / lock.file).read_text()
+    lines = wanted(lock)
+    found = [] if text.startswith(stamp(lines) + "\n") else ["was made from other requirements: run `make lock`"]
+    if "://" in text:
+        found.append("names a host")
+    blocks = [block for block in re.split(r"\n(?=\S)", text) if not block.startswith("#")]
+    found += [f"{block.split()[0]} has no digest" for block in blocks if "--hash=sha256:" not in block]
+    pins = {canonicalize_name(pin[1]): Version(pin[2]) for block in blocks if (pin := PIN.match(block))}
+    for requirement in map(Requirement, lines):
+        version = pins.get(canonicalize_name(requirement.name))
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            found.append(f"holds {version} for {requirement}")
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Write all locks, or with `--check` name what is wrong with them."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python requirements/lock.py [--check]\n")
+        return 2
+    if not arguments:
+        for lock in LOCKS:
+            (HERE / lock.file).write_text(resolve(lock))
+    found = [f"requirements/{lock.file} {fault}\n" for lock in LOCKS for fault in faults(lock)]
+    sys.stderr.writelines(found)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
