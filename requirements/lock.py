@@ -1,7 +1,7 @@
-"""The lock: which version of everything is installed, with the digests of its files and no registry's address.
+"""The lock: which version of everything is installed, with its files' digests and no registry's address.
 
-`python requirements/lock.py` resolves anew with uv (`make lock`); `--check` only says, without a network, whether the
-lock still agrees with both `pyproject.toml` (`make check`). Plain pip installs what is written here.
+`python requirements/lock.py` resolves anew with uv (`make lock`); `--check` only says, without a network,
+whether the lock agrees with both `pyproject.toml` (`make check`). Plain pip installs what is written here.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 HERE = Path(__file__).resolve().parent
 PROJECTS = (HERE.parent / "client" / "pyproject.toml", HERE.parent / "pyproject.toml")
@@ -25,7 +24,7 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 
 
 class Lock(NamedTuple):
-    """One file of the lock, and which extras and dependency groups it holds beside the dependencies proper."""
+    """One file of the lock, and the extras and groups that it holds beside the dependencies proper."""
 
     file: str
     extras: tuple[str, ...] = ()
@@ -61,15 +60,33 @@ def stamp(lines: Iterable[str]) -> str:
 
 
 def resolve(lock: Lock) -> str:
-    """Ask uv for one lock file's text: for all systems and Pythons at once, wheels only. Needs a registry.
+    """Ask uv for one lock file's text: all systems and Pythons at once, wheels only. Needs a registry.
 
-    Every lock but `run.txt` is resolved under it as a constraint, so that one machine never sees two versions.
+    Every lock but `run.txt` is resolved under it as a constraint: one machine never sees two versions.
     """
     base = HERE / LOCKS[0].file
     lines = wanted(lock)
     constraint = [] if lock is LOCKS[0] else ["--constraint", str(base)]
-    options = ("--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url")
-    command = ["uv", "pip", "compile", *options, "--python-version", PYTHON, "--only-binary", ":all:", *constraint, "-"]
+    options = (
+        "--quiet",
+        "--universal",
+        "--generate-hashes",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+    )
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        *options,
+        "--python-version",
+        PYTHON,
+        "--only-binary",
+        ":all:",
+        *constraint,
+        "-",
+    ]
     done = subprocess.run(command, input="\n".join(lines), text=True, stdout=subprocess.PIPE, check=True)
     return f"{stamp(lines)}\n{done.stdout}"
 
@@ -78,17 +95,26 @@ def faults(lock: Lock) -> list[str]:
     """What is wrong with one lock file, as sentences; empty where it agrees with both pyproject.toml."""
     text = (HERE / lock.file).read_text()
     lines = wanted(lock)
-    found = [] if text.startswith(stamp(lines) + "\n") else ["was made from other requirements: run `make lock`"]
+    found = (
+        [] if text.startswith(stamp(lines) + "\n") else ["was made from other requirements: run `make lock`"]
+    )
     if "://" in text:
         found.append("names a host")
     blocks = [block for block in re.split(r"\n(?=\S)", text) if not block.startswith("#")]
     found += [f"{block.split()[0]} has no digest" for block in blocks if "--hash=sha256:" not in block]
-    pins = {canonicalize_name(pin[1]): Version(pin[2]) for block in blocks if (pin := PIN.match(block))}
-    for requirement in map(Requirement, lines):
-        version = pins.get(canonicalize_name(requirement.name))
-        if version is None or not requirement.specifier.contains(version, prereleases=True):
-            found.append(f"holds {version} for {requirement}")
-    return found
+    return found + _unmet(blocks, lines)
+
+
+def _unmet(blocks: list[str], lines: list[str]) -> list[str]:
+    pins: dict[str, list[str]] = {}
+    for pin in filter(None, map(PIN.match, blocks)):
+        pins.setdefault(canonicalize_name(pin[1]), []).append(pin[2])
+    return [
+        f"holds {' and '.join(versions) or 'nothing'} for {requirement}"
+        for requirement in map(Requirement, lines)
+        for versions in [pins.get(canonicalize_name(requirement.name), [])]
+        if not versions or not all(requirement.specifier.contains(one, prereleases=True) for one in versions)
+    ]
 
 
 def main(arguments: list[str]) -> int:

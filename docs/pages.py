@@ -1,0 +1,122 @@
+"""Pages that are written from the code, so that they cannot drift: `codes.md` and `settings.md`.
+
+`python docs/pages.py` writes them; `--check` (part of `make check`) names those that are stale.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from neurobatch import codes
+from neurobatch.codes import DISCLAIMER, Code
+from neurobatch.settings import PREFIX, Settings
+
+HERE = Path(__file__).resolve().parent
+MADE = "<!-- made by `python docs/pages.py` from the code; do not edit -->"
+CODES = f"""# Codes
+{MADE}
+
+Programs branch on a code, so none is ever renamed. The status is that of a request that ends with the code.
+"""
+SETTINGS = f"""# Settings
+{MADE}
+
+Each is an environment variable or, in lower case and without `{PREFIX}`, a key of the TOML file that
+`{PREFIX}CONFIG` names (else of `neurobatch.toml` in the data folder). `neurobatch settings` prints what is in
+force and whence it came. A wrong value stops the start; all faults are told together.
+
+| variable | what it is | value | default |
+|---|---|---|---|
+"""
+DECLARED = re.compile(r"^    # -- (.+?) -+$|^    ([A-Z0-9_]+) = ", re.MULTILINE)
+WORDS: dict[Any, str] = {
+    bool: "true or false",
+    float: "number",
+    int: "whole number",
+    Path: "path",
+    SecretStr: "secret",
+    str: "text",
+}
+
+
+def codes_page() -> str:
+    """All codes under the headings of `codes.py`, each with its sentence and HTTP status."""
+    lines = [CODES]
+    last = ""
+    for section, code in _declared():
+        if section != last:
+            lines.append(
+                f"\n## {section[0].upper()}{section[1:]}\n\n| code | sentence | status |\n|---|---|---|\n"
+            )
+            last = section
+        lines.append(f"| `{code}` | {code.sentence} | {code.status} |\n")
+    return "".join([*lines, "\n", DISCLAIMER, "\n"])
+
+
+def _declared() -> Iterator[tuple[str, Code]]:
+    section = "other"
+    for heading, name in DECLARED.findall(Path(codes.__file__).read_text()):
+        section = heading or section
+        if name in Code.__members__:
+            yield section, Code[name]
+
+
+def settings_page() -> str:
+    """All settings: environment variable, what it is for, kind of value and default."""
+    return SETTINGS + "".join(_row(name, field) for name, field in Settings.model_fields.items())
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    what = (field.description or "").replace("|", "\\|")
+    return f"| `{PREFIX}{name.upper()}` | {what} | {_kind(field.annotation)} | {_default(field)} |\n"
+
+
+def _kind(annotation: Any) -> str:
+    if annotation in WORDS:
+        return WORDS[annotation]
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return f"name={WORDS[get_args(annotation)[1]]}, …"
+    return _kind(next(part for part in get_args(annotation) if part is not NoneType))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None or field.default in (None, {}):
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+PAGES: dict[str, Callable[[], str]] = {"codes.md": codes_page, "settings.md": settings_page}
+
+
+def stale() -> list[str]:
+    """The names of the pages that are not what the code says."""
+    return [name for name, page in PAGES.items() if not _is_current(HERE / name, page())]
+
+
+def _is_current(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+def main(arguments: list[str]) -> int:
+    """Write all pages, or with `--check` name those that are stale."""
+    if arguments not in ([], ["--check"]):
+        sys.stderr.write("usage: python docs/pages.py [--check]\n")
+        return 2
+    if not arguments:
+        for name, page in PAGES.items():
+            (HERE / name).write_text(page())
+    found = stale()
+    sys.stderr.writelines(f"docs/{name} is stale: run `python docs/pages.py`\n" for name in found)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
