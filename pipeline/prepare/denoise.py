@@ -15,7 +15,7 @@ LONGEST = 512  # px: a larger plane is shrunk to this first; the time grows with
 def denoise(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Remove noise from a plane `(h, w)` or `(h, w, 3)` RGB uint8.
 
-    Grey is filtered as one plane, colour in LAB with lightness and colour apart. Gives a plane of the same kind,
+    Grey is filtered as one plane, colour in LAB with lightness and colour apart. Gives the same kind of plane,
     at most `LONGEST` px long.
     """
     small = _bounded(plane)

@@ -1,6 +1,6 @@
 """Fit a plane into a network's square, and bring what the network says back onto the plane's own grid.
 
-A letterbox: the aspect is kept (the physical one where the spacing is known), the picture centred, the rest black.
+A letterbox: the aspect is kept (the physical one where spacing is known), the picture centred, the rest black.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Fit:
         return (self.size - self.columns) // 2
 
     def apply(self, plane: Plane) -> Plane:
-        """Place a plane `(height, width[, 3])` uint8 in the square `(size, size, 3)` uint8; grey is replicated.
+        """Place a plane `(height, width[, 3])` uint8 in a square `(size, size, 3)` uint8; grey is repeated.
 
         Raises:
             ValueError: the plane has another shape than this fit was made for.

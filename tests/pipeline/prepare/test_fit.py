@@ -46,7 +46,7 @@ def test_a_mask_drawn_on_the_plane_comes_back_in_its_place(
     row, column = rng.uniform(0.35, 0.65, 2) * (height, width)
     y, x = np.mgrid[:height, :width]
     mask = ((y - row) / (0.25 * height)) ** 2 + ((x - column) / (0.25 * width)) ** 2 < 1
-    square = layout.apply((mask * 255).astype(np.uint8))[:, :, 0].astype(np.float32) / 255
+    square = layout.apply((mask * 255).astype(np.uint8))[:, :, 0].astype(np.float32) / np.float32(255)
     back = layout.restore(square) > 0.5
     assert np.count_nonzero(back & mask) / np.count_nonzero(back | mask) > 0.93
 

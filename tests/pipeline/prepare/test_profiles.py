@@ -24,7 +24,8 @@ def noisy_disc(side: int = 96, seed: int = 3) -> NDArray[np.uint8]:
 def test_every_profile_gives_the_networks_square(name: str, shape: tuple[int, ...]) -> None:
     plane = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     square = prepare(plane, name, 224)
-    assert ((224, 224, 3), np.uint8) == (square.shape, square.dtype)
+    assert square.shape == (224, 224, 3)
+    assert square.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", sorted(PROFILES))
