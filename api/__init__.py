@@ -1,0 +1,1 @@
+"""The HTTP API and its console: what users and programs ask, answered from the store and Redis."""
