@@ -3,6 +3,7 @@
 PY := .venv/bin/python
 LOCKED := pyproject.toml client/pyproject.toml requirements/run.txt deploy/install.sh
 SCANS ?= examples
+WHEELS = $(or $(TO),wheelhouse)
 MARKS := $(if $(CI),,not ceph$(if $(FAST), and not slow))
 export WHEELHOUSE
 
@@ -38,10 +39,9 @@ bench: .venv/.dev ## what neurobatch achieves on this machine (ARGS=...)
 train: .venv/.run ## train the networks (ARGS=...)
 	@.venv/bin/neurobatch train $(ARGS)
 
-wheelhouse: .venv/.run ## gather all wheels in wheelhouse/ for a machine without internet
-	@mkdir -p wheelhouse
-	$(PY) -m pip download --quiet --require-hashes --only-binary :all: --dest wheelhouse -r requirements/$(if $(GPU),gpu,run).txt
-	$(PY) -m pip wheel --quiet --no-index --no-build-isolation --no-deps --wheel-dir wheelhouse ./client .
+wheelhouse: .venv/.run ## gather all wheels for a machine without internet (TO=wheelhouse GPU=1)
+	$(PY) -m pip download --quiet --require-hashes --only-binary :all: --dest "$(WHEELS)" -r requirements/$(if $(GPU),gpu,run).txt
+	$(PY) -m pip wheel --quiet --no-index --no-build-isolation --no-deps --wheel-dir "$(WHEELS)" ./client .
 
 lock: .venv/.dev ## resolve the requirements anew
 	PATH=".venv/bin:$$PATH" $(PY) requirements/lock.py

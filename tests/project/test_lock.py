@@ -1,0 +1,47 @@
+"""The lock agrees with what both distributions ask for, and names no host."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from requirements import lock
+
+
+@pytest.mark.parametrize("which", lock.LOCKS, ids=lambda one: one.file)
+def test_the_lock_agrees_with_both_pyprojects(which: lock.Lock) -> None:
+    assert lock.faults(which) == []
+
+
+def test_a_new_dependency_is_missed_in_an_old_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tmp_path / "pyproject.toml"
+    changed.write_text(lock.PROJECTS[1].read_text().replace('"boto3>=', '"something-else", "boto3>='))
+    monkeypatch.setattr(lock, "PROJECTS", (lock.PROJECTS[0], changed))
+    assert lock.faults(lock.LOCKS[0]) == [
+        "was made from other requirements: run `make lock`",
+        "holds nothing for something-else",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("--index-url https://wheels.example/simple\n", "names a host"),
+        ("colorama==0.4.6\n", "colorama==0.4.6 has no digest"),
+    ],
+)
+def test_a_host_or_a_missing_digest_is_a_fault(
+    line: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.txt").write_text((lock.HERE / "run.txt").read_text() + line)
+    monkeypatch.setattr(lock, "HERE", tmp_path)
+    assert fault in lock.faults(lock.LOCKS[0])
+
+
+def test_all_locks_pin_the_same_versions() -> None:
+    run, *others = (set(pins(lock.HERE / one.file)) for one in lock.LOCKS)
+    assert [json.dumps(sorted(run - other)) for other in others] == ["[]", "[]"]
+
+
+def pins(path: Path) -> list[str]:
+    return [line.rstrip(" \\") for line in path.read_text().splitlines() if lock.PIN.match(line)]

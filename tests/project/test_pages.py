@@ -1,0 +1,33 @@
+"""The documents say what the code says."""
+
+from pathlib import Path
+
+import pytest
+
+from docs import pages
+from neurobatch.codes import Code
+from neurobatch.settings import Settings
+
+
+def test_the_pages_are_what_the_code_says() -> None:
+    assert pages.stale() == []
+
+
+def test_every_code_and_setting_is_on_its_page() -> None:
+    assert [code for code in Code if f"| `{code}` | {code.sentence} |" not in pages.codes_page()] == []
+    rows = pages.settings_page()
+    assert [name for name in Settings.model_fields if f"| `NEUROBATCH_{name.upper()}` |" not in rows] == []
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_stale_page_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pages, "HERE", tmp_path)
+    assert pages.main([]) == 0
+    (tmp_path / "codes.md").write_text("old")
+    assert pages.main(["--check"]) == 1
+    assert capsys.readouterr().err == "docs/codes.md is stale: run `python docs/pages.py`\n"

@@ -1,0 +1,54 @@
+"""The table of rooms holds: who may import whom, and what importing a room drags in."""
+
+import ast
+import configparser
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.project.tree import ROOMS, ROOT, modules, room
+
+HEAVY = {"tensorflow", "keras", "cv2", "pydicom", "nibabel", "openvino", "PIL", "numpy"}
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after importing a module."""
+    code = f"import json, sys, {module}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("module", ["api.wsgi", "models.registry", "worker.supervisor", "neurobatch.cli"])
+def test_processes_that_decode_nothing_load_no_heavy_library(module: str) -> None:
+    assert loaded_by(module) & HEAVY == set()
+
+
+@pytest.mark.parametrize("module", ["neurobatch.cli", "neurobatch.records"])
+def test_the_client_alone_needs_nothing_of_the_server(module: str) -> None:
+    assert loaded_by(module) & {"flask", "celery", "redis", "boto3", "storage", "api"} == set()
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_init_holds_a_docstring_alone(name: str) -> None:
+    for path in room(name).rglob("__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert [type(node) for node in body] == [ast.Expr], path
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_folder_of_a_room_with_code_is_a_package(name: str) -> None:
+    folders = {path.parent for _, path in modules(name)}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_every_room_stands_in_the_contracts() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    assert sorted(contracts["importlinter"]["root_packages"].split()) == list(ROOMS)
+    found = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"neurobatch"}
+    assert found == set(ROOMS)
