@@ -1,4 +1,4 @@
-"""A store in this process's memory: for tests and for trying things out. It keeps every promise of a store."""
+"""A store in this process's memory: for tests and for trying things out. It keeps every promise."""
 
 import hashlib
 from bisect import bisect_left, bisect_right, insort

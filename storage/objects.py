@@ -1,10 +1,10 @@
-"""The seam to what lasts: objects, written under names that say what they are, in a folder, on S3 or in memory.
+"""The seam to what lasts: objects under names that say what they are, in a folder, on S3 or in memory.
 
 Every store keeps the same promises (`storage.testing.Conformance` holds each adapter to them):
 
 * nothing half-written is ever visible, whoever dies;
 * `create` writes once: of any number of writers of one name exactly one is told True;
-* what was written is read back at once by everyone, and `list` gives names in byte order, as S3 does;
+* what was written is read back and listed at once by everyone;
 * bodies and reads are streams: no method but `get` holds a whole object;
 * only `neurobatch.errors` leave a store: `Missing`, `Refused`, `Unavailable`, `Broken`.
 """
@@ -52,7 +52,8 @@ class Objects(Protocol):
     def create(self, name: str, body: Body, *, content_type: str = OCTETS) -> bool:
         """Write `name` unless it exists. True: this call wrote it. False: it existed, and nothing changed.
 
-        A body of chunks may be consumed although the answer is False.
+        A body of chunks may be consumed although the answer is False. Where `Unavailable` is raised, it may
+        have been written all the same: who calls again is told False, and reads what is there. At most 5 GiB.
         """
         ...
 
@@ -80,14 +81,17 @@ class Objects(Protocol):
         ...
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
-        """Objects whose names begin with `prefix` and come after `after`, in byte order of their names.
+        """Objects whose names begin with `prefix` and come after `after`, in the store's order of names.
 
-        Streams in pages; objects that come or go meanwhile may or may not be seen.
+        The order is always the same, and `after` takes it up again. It is the byte order, but for stores that
+        sort as trees (SeaweedFS): there `a/b` comes before `a-b`. Among names of which no folder is another
+        name's beginning byte order holds everywhere. Streams in pages; objects that come or go meanwhile may
+        or may not be seen.
         """
         ...
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects, in the order given where that matters to a reader; missing ones are fine."""
+        """Remove objects, in no order (what must go last needs a call of its own); missing ones are fine."""
         ...
 
 
@@ -123,12 +127,13 @@ class S3Options:
     read_timeout: float = 60.0  # seconds without a byte
     attempts: int = 5  # of one request, in all
     connections: int = 32  # kept open at most
+    public_endpoint: str | None = None  # URL for links, where browsers reach the server otherwise
 
 
 def check_readable(name: str) -> str:
-    """Return `name` if it may be read: any key without empty, `.` or `..` segments. Raises `Refused`."""
-    if "\0" in name or any(segment in ("", ".", "..") for segment in name.split("/")):
-        raise Refused(Code.INVALID_FIELD, "An object's name has an empty or a dotted segment.")
+    """Return `name` if it may be read: any key that leads nowhere else. Raises `Refused`."""
+    if not name or name.startswith("/") or "\0" in name or any(s in (".", "..") for s in name.split("/")):
+        raise Refused(Code.INVALID_FIELD, "An object's name is empty, absolute or has a dotted segment.")
     return name
 
 
@@ -140,9 +145,9 @@ def check_name(name: str) -> str:
     """
     check_readable(name)
     if not name.isascii() or not name.isprintable() or "\\" in name or len(name) > LONGEST_NAME:
-        raise Refused(Code.INVALID_FIELD, "An object's name has a character that is not allowed, or is too long.")
-    if any(len(segment) > LONGEST_SEGMENT or segment.startswith(".") for segment in name.split("/")):
-        raise Refused(Code.INVALID_FIELD, "A segment of an object's name begins with a dot or is too long.")
+        raise Refused(Code.INVALID_FIELD, "An object's name has a character that may not be, or is too long.")
+    if any(not 0 < len(s) <= LONGEST_SEGMENT or s.startswith(".") for s in name.split("/")):
+        raise Refused(Code.INVALID_FIELD, "A segment of an object's name is empty, dotted or too long.")
     return name
 
 
@@ -194,7 +199,7 @@ def probe(store: Objects) -> None:
     """Look whether the store can be used, before anything is trusted to it.
 
     Two writers create one name at once and a third comes later: exactly one may win, and its bytes must be
-    there. Raises `Broken(STORE_NOT_CONDITIONAL)`, or what the store raises if it cannot be reached or refuses.
+    there. Raises `Broken(STORE_NOT_CONDITIONAL)`, or what the store raises where it fails.
     """
     name = f"probe/{uuid.uuid4().hex}"
     wins: list[bytes] = []
