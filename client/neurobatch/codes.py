@@ -98,6 +98,9 @@ class Code(StrEnum):
     DICOMDIR = "dicomdir", "The file is a directory of DICOM files; the files themselves are read."
     NO_PIXELS = "no_pixels", "The DICOM file holds no pixels."
     NOT_A_VOLUME = "not_a_volume", "The volume is a time series or a map, not one scan."
+    PAIR_OF_FILES = "pair_of_files", "The volume is split into a header and an image file; save it as one .nii file."
+    DUPLICATE_INSTANCE = "duplicate_instance", "The same DICOM image was handed over more than once; one is read."
+    OTHER_VOLUME = "other_volume", "The series holds many volumes of the same slices; only the first is read."
 
     # -- scans that failed ---------------------------------------------------------------------------------
     DAMAGED = "damaged", "The file is damaged and could not be decoded."
@@ -123,9 +126,12 @@ class Code(StrEnum):
     BURNED_IN_TEXT = "burned_in_text", "The picture may have text burned into it.", 200
     FORCED_PROFILE = "forced_profile", "The slices were prepared otherwise than the network was trained.", 200
     FIRST_PAGE_ONLY = "first_page_only", "Only the first picture of a file with several was read.", 200
+    FIRST_VOLUME_ONLY = (
+        "first_volume_only", "The series holds many volumes of the same slices; only the first was read.", 200)
     PHANTOM = "phantom", "The scan says that it is a phantom.", 200
 
     # -- reasons for review --------------------------------------------------------------------------------
+    BLANK = "blank", "Every slice is empty, so there is nothing to judge.", 200
     PROBABILITY_IN_BAND = "probability_in_band", "The probability is too close to the threshold.", 200
     CLASSIFIERS_DISAGREE = "classifiers_disagree", "The two classifiers disagree.", 200
     MASK_DISAGREES = "mask_disagrees", "The classifier and the segmentation disagree.", 200

@@ -1,0 +1,3 @@
+"""Pure functions and generators from bytes to a result: read, prepare, find, draw, report (start at
+`pipeline.run`).
+"""
