@@ -29,9 +29,15 @@ class Lock(NamedTuple):
     file: str
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    server: bool = True  # False: of the server, the groups alone
 
 
-LOCKS = (Lock("run.txt"), Lock("gpu.txt", extras=("gpu",)), Lock("dev.txt", groups=("dev",)))
+LOCKS = (
+    Lock("run.txt"),
+    Lock("api.txt", groups=("api",), server=False),
+    Lock("gpu.txt", extras=("gpu",)),
+    Lock("dev.txt", groups=("dev",)),
+)
 
 
 def wanted(lock: Lock) -> list[str]:
@@ -47,7 +53,8 @@ def wanted(lock: Lock) -> list[str]:
 
 def _asked(project: dict[str, Any], lock: Lock) -> Iterator[str]:
     yield from project["build-system"]["requires"]
-    yield from project["project"]["dependencies"]
+    if lock.server or "dependency-groups" not in project:
+        yield from project["project"]["dependencies"]
     for extra in lock.extras:
         yield from project["project"].get("optional-dependencies", {}).get(extra, [])
     for group in lock.groups:

@@ -1,4 +1,4 @@
-"""`make install`: plain words where Python does not fit, nothing done twice, and no registry where none is."""
+"""`make install`: plain words where Python does not fit, nothing done twice, no registry where none is."""
 
 import os
 import shutil
