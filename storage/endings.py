@@ -70,8 +70,11 @@ def line_of(scan: PlannedScan, *, state: ScanState, code: Code | None = None) ->
     )
 
 
-def cancel(ledger: Ledger, key: BatchKey, now: datetime) -> End:
-    """Cancel a batch: every scan is done or cancelled afterwards. A batch that ended before stays as it is."""
+def cancel(ledger: Ledger, key: BatchKey, now: datetime) -> End | None:
+    """Cancel a batch: every scan is done or cancelled afterwards. A batch that ended before stays as it is.
+
+    None where a deletion takes the batch away in the meantime.
+    """
     ended = ledger.end(key)
     if ended is not None:
         return ended
@@ -84,9 +87,7 @@ def cancel(ledger: Ledger, key: BatchKey, now: datetime) -> End:
     for shard in _shards(ledger.pages(key, plan)):
         if shard.number not in done:
             ledger.commit(key, shard.number, [cancelled_result(scan) for scan in shard.scans])
-    finished = finalise(ledger, key, now)
-    assert finished is not None, "all shards were committed above"  # noqa: S101  an invariant, not input
-    return finished
+    return finalise(ledger, key, now)
 
 
 def finalise(ledger: Ledger, key: BatchKey, now: datetime) -> End | None:
