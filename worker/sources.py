@@ -11,7 +11,6 @@ from neurobatch.errors import Broken, LeftOut, Missing, Refused, ScanFailed
 from neurobatch.records import FileRef, Source, UploadSource
 from neurobatch.settings import Settings
 from pipeline.limits import Limits
-from pipeline.read.archives import members, read_whole
 from pipeline.read.streams import Readable
 from storage import names
 from storage.names import BatchKey
@@ -160,6 +159,8 @@ class Sources:
 
     def _members(self, archive: BinaryIO, wanted: dict[int, FileRef]) -> Iterator[tuple[FileRef, Fetched]]:
         """Reading ends after the last wanted member; one that is damaged does not end the others."""
+        from pipeline.read.archives import members  # brings pydicom, and the supervisor imports this module
+
         failure = ScanFailed(Code.SOURCE_CHANGED, "The archive has fewer members.")
         try:
             for member in members(archive, self._config.limits):
@@ -269,6 +270,8 @@ class _Bucket:
 
 
 def _member(stream: Readable, limits: Limits) -> Fetched:
+    from pipeline.read.archives import read_whole  # as above
+
     try:
         return read_whole(stream, limits)
     except LeftOut as error:
