@@ -173,9 +173,7 @@ def delete(ledger: Ledger, key: BatchKey, now: datetime) -> None:
     if ledger.known(key) is not None:
         cancel(ledger, key, now)
     kept = {names.batch(key), names.end(key), names.deletion(key)}
-    ledger.objects.delete(
-        stored.name for stored in ledger.objects.list(key.prefix) if stored.name not in kept
-    )
+    ledger.objects.delete(stored.name for stored in ledger.objects.list(key.prefix) if stored.name not in kept)
     ledger.objects.delete([names.batch(key), names.end(key), names.marker(key), names.deletion(key)])
 
 
@@ -202,9 +200,7 @@ def survey(ledger: Ledger, opened: Opened, now: datetime) -> Work:
 def _left(ledger: Ledger, key: BatchKey) -> Work:
     plan = ledger.plan_end(key)
     done = ledger.done(key)
-    waiting = tuple(
-        shard.number for shard in _shards(ledger.pages(key, plan)) if shard.number not in done
-    )
+    waiting = tuple(shard.number for shard in _shards(ledger.pages(key, plan)) if shard.number not in done)
     return Work(plan=plan is None, shards=waiting, finalise=plan is not None and not waiting)
 
 
@@ -234,7 +230,7 @@ class _Spool:
         self.lines = 0
 
     def __enter__(self) -> "_Spool":
-        self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="neurobatch-", delete=True)  # noqa: SIM115  closed in __exit__
+        self._file: IO[bytes] = tempfile.NamedTemporaryFile(prefix="neurobatch-", delete=True)
         return self
 
     def __exit__(self, *_: object) -> None:

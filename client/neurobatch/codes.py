@@ -25,7 +25,7 @@ class Code(StrEnum):
 
     meaning: Meaning
 
-    def __new__(cls, value: str, sentence: str, status: int = 422) -> "Code":
+    def __new__(cls, value: str, sentence: str = "", status: int = 422) -> "Code":
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = Meaning(sentence, status)
@@ -54,8 +54,7 @@ class Code(StrEnum):
     UNAUTHORISED = "unauthorised", "A valid token is needed.", 401
     FORBIDDEN = "forbidden", "This token may not do that.", 403
     OUTSIDE_ROOTS = "outside_roots", "The path or bucket is not below an allowed root.", 403
-    IDEMPOTENCY_CONFLICT = (
-        "idempotency_conflict", "The Idempotency-Key was used for another request.", 409)
+    IDEMPOTENCY_CONFLICT = ("idempotency_conflict", "The Idempotency-Key was used for another request.", 409)
     NOT_FINISHED = "not_finished", "The batch is not finished yet, so there is no such result.", 409
     ALREADY_FINISHED = "already_finished", "The batch is finished; this can no longer be done.", 409
     GONE = "gone", "The batch was deleted.", 410
@@ -63,14 +62,21 @@ class Code(StrEnum):
     INTERNAL = "internal", "Something went wrong inside neurobatch; the log has the details.", 500
     STORE_UNAVAILABLE = "store_unavailable", "The object store does not answer.", 503
     BROKER_UNAVAILABLE = "broker_unavailable", "The broker (Redis) does not answer.", 503
+    SERVER_UNAVAILABLE = "server_unavailable", "The server does not answer.", 503
     STORE_FULL = "store_full", "The object store has no room left.", 507
 
     # -- configuration -------------------------------------------------------------------------------------
     BAD_SETTING = "bad_setting", "A setting has a value that is not allowed.", 500
     STORE_NOT_CONDITIONAL = (
-        "store_not_conditional", "The object store lets two writers of one name both win; it cannot be used.", 500)
+        "store_not_conditional",
+        "The object store lets two writers of one name both win; it cannot be used.",
+        500,
+    )
     BIND_WITHOUT_TOKEN = (
-        "bind_without_token", "Serving beyond loopback needs a token (NEUROBATCH_TOKENS).", 500)
+        "bind_without_token",
+        "Serving beyond loopback needs a token (NEUROBATCH_TOKENS).",
+        500,
+    )
     NO_ENGINE = "no_engine", "The engine that was asked for cannot run on this machine.", 500
     WEIGHTS_DAMAGED = "weights_damaged", "A network's weight file is missing or its digest is wrong.", 500
 
@@ -90,7 +96,10 @@ class Code(StrEnum):
     ARCHIVE_DAMAGED = "archive_damaged", "The archive is damaged or cut short."
     ARCHIVE_ENCRYPTED = "archive_encrypted", "The archive is protected by a password."
     ARCHIVE_NESTED = "archive_nested", "An archive within an archive is not opened."
-    ARCHIVE_TOO_LARGE = "archive_too_large", "The archive holds more than the limit allows, or expands too far."
+    ARCHIVE_TOO_LARGE = (
+        "archive_too_large",
+        "The archive holds more than the limit allows, or expands too far.",
+    )
     UNSUPPORTED_ARCHIVE = "unsupported_archive", "This kind of archive is not supported."
     NOT_MR = "not_mr", "The image is not from magnetic resonance."
     NOT_HEAD = "not_head", "The image is of another part of the body."
@@ -98,8 +107,14 @@ class Code(StrEnum):
     DICOMDIR = "dicomdir", "The file is a directory of DICOM files; the files themselves are read."
     NO_PIXELS = "no_pixels", "The DICOM file holds no pixels."
     NOT_A_VOLUME = "not_a_volume", "The volume is a time series or a map, not one scan."
-    PAIR_OF_FILES = "pair_of_files", "The volume is split into a header and an image file; save it as one .nii file."
-    DUPLICATE_INSTANCE = "duplicate_instance", "The same DICOM image was handed over more than once; one is read."
+    PAIR_OF_FILES = (
+        "pair_of_files",
+        "The volume is split into a header and an image file; save it as one .nii file.",
+    )
+    DUPLICATE_INSTANCE = (
+        "duplicate_instance",
+        "The same DICOM image was handed over more than once; one is read.",
+    )
     OTHER_VOLUME = "other_volume", "The series holds many volumes of the same slices; only the first is read."
 
     # -- scans that failed ---------------------------------------------------------------------------------
@@ -127,7 +142,10 @@ class Code(StrEnum):
     FORCED_PROFILE = "forced_profile", "The slices were prepared otherwise than the network was trained.", 200
     FIRST_PAGE_ONLY = "first_page_only", "Only the first picture of a file with several was read.", 200
     FIRST_VOLUME_ONLY = (
-        "first_volume_only", "The series holds many volumes of the same slices; only the first was read.", 200)
+        "first_volume_only",
+        "The series holds many volumes of the same slices; only the first was read.",
+        200,
+    )
     PHANTOM = "phantom", "The scan says that it is a phantom.", 200
 
     # -- reasons for review --------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ class Settings(BaseSettings):
 
     # where things are kept
     store: Annotated[
-        str | None, Field(description="object store: file:///folder or s3://bucket/prefix; default: a folder in home")
+        str | None,
+        Field(description="object store: file:///folder or s3://bucket/prefix; default: a folder in home"),
     ] = None
     s3_endpoint: Annotated[str | None, Field(description="S3 endpoint URL; default: Amazon's")] = None
     s3_region: Annotated[str, Field(description="S3 region")] = "us-east-1"
@@ -54,7 +55,8 @@ class Settings(BaseSettings):
     s3_session_token: Annotated[SecretStr | None, Field(description="S3 session token")] = None
     s3_ca_bundle: Annotated[Path | None, Field(description="CA certificates for the S3 endpoint")] = None
     broker: Annotated[
-        str | None, Field(description="Redis URL (redis://, rediss://, redis+socket://); default: an embedded Valkey")
+        str | None,
+        Field(description="Redis URL (redis://, rediss://, redis+socket://); default: an embedded Valkey"),
     ] = None
     roots: Annotated[
         dict[str, str],

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from neurobatch.records import Extent, Result
+from neurobatch.records import Extent, LeftOutLine, Result
 
 COLUMNS = (
     "scan", "path", "kind", "state", "code", "finding", "probability", "threshold", "reasons",
@@ -38,6 +38,16 @@ def csv_row(result: Result) -> bytes:
             " ".join(result.warnings),
         )
     )  # fmt: skip
+
+
+def left_out_header() -> bytes:
+    """The header line of the left-out list."""
+    return _line(("path", "code", "meaning"))
+
+
+def left_out_row(line: LeftOutLine) -> bytes:
+    """One left-out file as a line."""
+    return _line((_text(line.path), line.code.value, line.code.sentence))
 
 
 _NO_EXTENT = Extent(definition="", pixels=0)

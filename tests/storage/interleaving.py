@@ -89,9 +89,7 @@ class Stepped:
         self._struck()
         return self._inner.get(name)
 
-    def read(
-        self, name: str, *, start: int = 0, length: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[bytes]:
+    def read(self, name: str, *, start: int = 0, length: int | None = None, chunk: int = 1 << 20) -> Iterator[bytes]:
         self._gate()
         self._struck()
         return self._inner.read(name, start=start, length=length, chunk=chunk)

@@ -241,9 +241,7 @@ class LedgerUnderFire(RuleBasedStateMachine):
     def check_end(self, key: BatchKey, end: End) -> None:
         plan_end = self.ledger.plan_end(key)
         assert plan_end is not None
-        scans = [
-            scan.id for page in self.ledger.pages(key, plan_end) for sh in page.shards for scan in sh.scans
-        ]
+        scans = [scan.id for page in self.ledger.pages(key, plan_end) for sh in page.shards for scan in sh.scans]
         assert end.results is not None
         data = self.store.get(key.prefix + end.results.name)
         assert hashlib.sha256(data).hexdigest() == end.results.sha256
