@@ -30,6 +30,7 @@ from neurobatch.settings import Settings
 from storage import names
 from storage.ledger import INLINE_SOURCES, Ledger
 from storage.names import BatchKey, new_batch_id
+from storage.roots import Roots
 
 LONGEST_PATH = 1024  # characters of an upload's name that are kept, counted from its end
 
@@ -47,14 +48,6 @@ class Bells(Protocol):
 
     def ring_settle(self, key: BatchKey, queue: str) -> None:
         """Have a wish fulfilled, or a batch finalised."""
-        ...
-
-
-class Places(Protocol):
-    """What may be read in place; `storage.roots.Roots` is the one."""
-
-    def locate(self, source: RootSource) -> object:
-        """Where a source lies. Raises `Refused` for anything outside of the named roots."""
         ...
 
 
@@ -98,7 +91,7 @@ class Intake:
         ledger: Ledger,
         bells: Bells,
         settings: Settings,
-        roots: Places,
+        roots: Roots,
         *,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -121,7 +114,7 @@ class Intake:
 
         Raises:
             Refused: `no_sources`, `too_large`, `too_many_files`, `invalid_field`, `gone`,
-                `idempotency_conflict`, or what `Roots.locate` says. Nothing is left of the submission then.
+                `idempotency_conflict`, `outside_roots`. Nothing is left of the submission then.
             Unavailable: the store does not answer.
         """
         with self.begin(tenant) as handover:
@@ -214,11 +207,14 @@ class Handover:
         return source
 
     def refer(self, source: RootSource) -> None:
-        """Add something that is read in place. Raises `Refused`: `outside_roots`, `too_many_files`."""
+        """Add what is read in place; whether the caller may name it was checked before (`Roots.admit`).
+
+        Raises `Refused`: `outside_roots` where there is no such root, `too_many_files`.
+        """
         if len(self._roots) >= INLINE_SOURCES:
             detail = f"At most {INLINE_SOURCES} places can be named; name a folder or a prefix."
             raise Refused(Code.TOO_MANY_FILES, detail)
-        self._intake.roots.locate(source)
+        self._intake.roots.resolve(source.root)
         self._roots.append(source)
 
     def accept(self, wish: Wish) -> Batch:

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from storage.ledger import Ledger
 from storage.memory import Memory
 from storage.names import BatchKey
 from storage.objects import Body, Stored
+from storage.roots import Roots
 
 NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
 
@@ -48,25 +50,14 @@ class Rung:
         self.bells.append((word, key.batch, queue))
 
 
-class OneRoot:
-    """Allows the root `scans` only."""
-
-    def locate(self, source: RootSource) -> str:
-        if source.root != "scans" or ".." in source.path:
-            raise Refused(Code.OUTSIDE_ROOTS)
-        return source.path
-
-
 def intake_over(store: Memory, tmp_path: Path, *, down: bool = False, **settings: int) -> tuple[Intake, Rung]:
     bells = Rung(down=down)
     made = Settings(home=tmp_path, **settings)  # type: ignore[arg-type]
-    return Intake(Ledger(store), bells, made, OneRoot(), clock=lambda: NOW), bells
+    return Intake(Ledger(store), bells, made, Roots(configured={"scans": "/srv/scans"}), clock=lambda: NOW), bells
 
 
 def uploads(*contents: bytes) -> list[Upload]:
-    return [
-        Upload(name=f"a/{n}.png", chunks=[content[:3], content[3:]]) for n, content in enumerate(contents)
-    ]
+    return [Upload(name=f"a/{n}.png", chunks=[content[:3], content[3:]]) for n, content in enumerate(contents)]
 
 
 def all_names(store: Memory) -> list[str]:
@@ -76,9 +67,7 @@ def all_names(store: Memory) -> list[str]:
 def test_what_was_uploaded_lies_in_the_store_with_its_digest_and_a_planner_is_woken(tmp_path: Path) -> None:
     store = Memory()
     intake, bells = intake_over(store, tmp_path)
-    batch = intake.submit(
-        "local", uploads(b"scan one", b""), Wish(options=Options(queue="urgent"), label="Mine")
-    )
+    batch = intake.submit("local", uploads(b"scan one", b""), Wish(options=Options(queue="urgent"), label="Mine"))
     key = BatchKey("local", batch.id)
     assert intake.ledger.batch(key) == batch
     assert batch.sources == (
@@ -117,9 +106,7 @@ def test_a_broker_that_is_down_does_not_hinder_acceptance(tmp_path: Path) -> Non
     ("settings", "code"),
     [({"upload_limit": 9}, Code.TOO_LARGE), ({"upload_files_limit": 1}, Code.TOO_MANY_FILES)],
 )
-def test_beyond_a_limit_nothing_is_left_of_the_submission(
-    tmp_path: Path, settings: dict[str, int], code: Code
-) -> None:
+def test_beyond_a_limit_nothing_is_left_of_the_submission(tmp_path: Path, settings: dict[str, Any], code: Code) -> None:
     store = Memory()
     intake, bells = intake_over(store, tmp_path, **settings)
     with pytest.raises(Refused) as caught:
@@ -156,11 +143,11 @@ def test_a_submission_of_nothing_is_refused(tmp_path: Path) -> None:
     assert all_names(store) == []
 
 
-def test_a_place_outside_of_the_roots_is_refused_and_one_within_is_named(tmp_path: Path) -> None:
+def test_an_unknown_root_is_refused_and_a_known_one_is_named(tmp_path: Path) -> None:
     store = Memory()
     intake, _ = intake_over(store, tmp_path)
     with pytest.raises(Refused) as caught:
-        intake.submit("local", [RootSource(root="scans", path="../etc")], Wish())
+        intake.submit("local", [RootSource(root="other", path="2024")], Wish())
     assert caught.value.code is Code.OUTSIDE_ROOTS
     assert all_names(store) == []
     batch = intake.submit("local", [RootSource(root="scans", path="2024/a")], Wish(listing="0" * 64))
@@ -332,7 +319,9 @@ def test_cancelling_is_a_wish_that_may_be_repeated(tmp_path: Path) -> None:
     intake.cancel(key)
     intake.cancel(key)
     assert bells.bells[1:] == [("settle", batch.id, "normal")] * 2
-    assert endings.cancel(intake.ledger, key, NOW).state is BatchState.CANCELLED
+    ended = endings.cancel(intake.ledger, key, NOW)
+    assert ended is not None
+    assert ended.state is BatchState.CANCELLED
     intake.cancel(key)  # it is cancelled, so the wish is fulfilled
 
 
