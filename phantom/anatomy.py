@@ -13,13 +13,15 @@ from phantom.geometry import Plane
 from phantom.lesions import Lesion
 from phantom.noise import Array
 from phantom.subject import Subject
-from phantom.tissues import Canvas, Layer
+from phantom.tissues import Canvas, Layer, Window
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A cut through a head: what lies where, and where the lesion is."""
+    """A cut through a head: what lies where, on the part of the plane that holds the head."""
 
+    window: Window  # rows and columns of the plane that this part has
+    plane: Plane  # this part's samples
     layers: tuple[Layer, ...]  # from the skin inwards
     inside: Array  # (h, w): depth below the inner table of the skull, mm
     grain: Array  # (h, w): unevenness within tissues, standard deviation 1
@@ -29,6 +31,8 @@ class Section:
 
 def cut(subject: Subject, plane: Plane, lesion: Lesion | None = None) -> Section:
     """Cut `subject`, with its `lesion` if there is one, along `plane`."""
+    window = skull.around(plane, subject.size, subject.narrowing)
+    plane = plane.part(*window)
     real = plane.points if lesion is None else lesion.undo_push(plane.points)
     standard = real / subject.size[:, None, None] + 1.8 * plane.fields(subject.drift)
     canvas = Canvas(plane=plane, points=standard, size=subject.size)
@@ -45,5 +49,11 @@ def cut(subject: Subject, plane: Plane, lesion: Lesion | None = None) -> Section
     if lesion is not None:
         whole, core = lesion.lay(canvas, inside)
     return Section(
-        layers=tuple(canvas.layers), inside=inside, grain=0.7 * ripple + 0.7 * grain, lesion=whole, core=core
+        window=window,
+        plane=plane,
+        layers=tuple(canvas.layers),
+        inside=inside,
+        grain=0.7 * ripple + 0.7 * grain,
+        lesion=whole,
+        core=core,
     )

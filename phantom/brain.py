@@ -82,11 +82,9 @@ def _sulci(canvas: Canvas, subject: Subject, surface: Array, bend: Array) -> tup
     """
     plane = canvas.plane
     sparse = canvas.points[:, ::2, ::2]
-    curl = plane.fields(subject.curl)[:, ::2, ::2]
+    curl = plane.thinned(2).fields(subject.curl)
     bent = sparse + 3.2 * bend[:, ::2, ::2] + 1.3 * curl
-    axis = np.stack(
-        [np.where(sparse[0] > 0, 28.0, -28.0), np.clip(bent[1], -46, 36), np.full(sparse.shape[1:], 4.0)]
-    )
+    axis = np.stack([np.where(sparse[0] > 0, 28.0, -28.0), np.clip(bent[1], -46, 36), np.full(sparse.shape[1:], 4.0)])
     outward = bent - axis
     core = length(outward)
     seen = axis + outward * (40 / np.maximum(core, 1))

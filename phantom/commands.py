@@ -19,29 +19,21 @@ from phantom.sequences import Look
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many scans.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Same seed, same scans."
-)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Same seed, same scans.")
 @click.option(
     "--kind",
     type=click.Choice([*(each.value for each in Kind), "mixed"]),
     default="picture",
     show_default=True,
 )
-@click.option(
-    "--lesions", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The share with a tumour."
-)
+@click.option("--lesions", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The share with a tumour.")
 @click.option(
     "--sequence", type=click.Choice([*(each.value for each in Look), "mixed"]), default="mixed",
     show_default=True,
     help="What the pictures show; composite: T1, FLAIR and T1 after contrast as red, green and blue.",
 )  # fmt: skip
-@click.option(
-    "--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Rows and columns."
-)
-@click.option(
-    "--slices", type=click.IntRange(3, 30), default=20, show_default=True, help="Slices of a volume."
-)
+@click.option("--size", type=click.IntRange(64, 1024), default=256, show_default=True, help="Rows and columns.")
+@click.option("--slices", type=click.IntRange(3, 30), default=20, show_default=True, help="Slices of a volume.")
 @click.option("--examples", is_flag=True, help="Make the example scans of this project instead.")
 @click.option("--truth", is_flag=True, help="Also write truth.csv and the lesions' masks, into FOLDER/truth.")
 @click.option(

@@ -5,12 +5,8 @@ from phantom.lesions import LesionKind
 from phantom.sequences import Look
 
 
-def _picture(
-    name: str, seed: int, look: Look, lesion: LesionKind | None = None, *, deep: bool = False
-) -> Order:
-    return Order(
-        name=name, seed=seed, kind=Kind.PICTURE, look=look, lesion=lesion or False, size=256, deep=deep
-    )
+def _picture(name: str, seed: int, look: Look, lesion: LesionKind | None = None, *, deep: bool = False) -> Order:
+    return Order(name=name, seed=seed, kind=Kind.PICTURE, look=look, lesion=lesion or False, size=256, deep=deep)
 
 
 ORDERS: tuple[Order, ...] = (

@@ -42,6 +42,24 @@ class Plane:
         """The distance between neighbouring samples in mm (samples are square)."""
         return float(np.sqrt((self.across**2).sum()))
 
+    def part(self, rows: slice, columns: slice) -> "Plane":
+        """The samples of these rows and columns."""
+        return Plane(
+            origin=self.origin + rows.start * self.down + columns.start * self.across,
+            across=self.across,
+            down=self.down,
+            shape=(rows.stop - rows.start, columns.stop - columns.start),
+        )
+
+    def thinned(self, step: int) -> "Plane":
+        """Every `step`-th row and column."""
+        return Plane(
+            origin=self.origin,
+            across=step * self.across,
+            down=step * self.down,
+            shape=(-(-self.shape[0] // step), -(-self.shape[1] // step)),
+        )
+
     def field(self, waves: Waves) -> Array:
         """A random function of space on this plane, (h, w)."""
         return waves.on(self.origin, self.across, self.down, self.shape)
@@ -72,15 +90,13 @@ def capsule(
     end: tuple[float, float, float],
     radii: tuple[float, float],
 ) -> Array:
-    """The distance to a rod from `start` to `end`; its radius goes evenly from one of `radii` to the other."""
+    """The distance to a rod from `start` to `end`; its radius goes evenly from one to the other."""
     rod = [end[axis] - start[axis] for axis in range(3)]
     gap = [points[axis] - start[axis] for axis in range(3)]
     along = (gap[0] * rod[0] + gap[1] * rod[1] + gap[2] * rod[2]) / (rod[0] ** 2 + rod[1] ** 2 + rod[2] ** 2)
     along = np.clip(along, 0.0, 1.0)
     squares = [(gap[axis] - along * rod[axis]) ** 2 for axis in range(3)]
-    distance: Array = np.sqrt(squares[0] + squares[1] + squares[2]) - (
-        radii[0] + along * (radii[1] - radii[0])
-    )
+    distance: Array = np.sqrt(squares[0] + squares[1] + squares[2]) - (radii[0] + along * (radii[1] - radii[0]))
     return distance
 
 

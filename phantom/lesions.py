@@ -50,8 +50,8 @@ class Lesion:
             centre=_place(rng, subject, kind, size) * subject.size,
             radius=size,
             stretch=rng.uniform(0.85, 1.15, 3),
-            outline=Waves.draw(rng, shortest=16, longest=45, count=24),
-            lumps=Waves.draw(rng, shortest=9, longest=24, count=24),
+            outline=Waves.draw(rng, shortest=16, longest=45, count=16),
+            lumps=Waves.draw(rng, shortest=9, longest=24, count=16),
             push=float(rng.uniform(0.15, 0.3)) * size,
         )
 
@@ -85,9 +85,7 @@ class Lesion:
         canvas.lay_share(Tissue.OEDEMA, whole)
         canvas.lay_share(Tissue.GLIOMA, core)
         lumps = canvas.plane.field(self.lumps)
-        canvas.lay_share(
-            Tissue.NECROSIS, cover(edge + 0.5 * self.radius + 5 * np.abs(lumps - 0.6), 3) * 0.7 * within
-        )
+        canvas.lay_share(Tissue.NECROSIS, cover(edge + 0.5 * self.radius + 5 * np.abs(lumps - 0.6), 3) * 0.7 * within)
         return whole, core
 
     def _lay_glioblastoma(

@@ -1,10 +1,11 @@
 """Smooth random functions of space, drawn once from a seed and the same on every plane that cuts them.
 
-Each is a sum of plane waves whose lengths lie in a band (a Gaussian random field with a ring spectrum, Rice 1944).
-Its zero set is a maze of even width, which is what folds of the cortex look like; with long waves it bends shapes
+Each is a sum of plane waves whose lengths lie in a band (a Gaussian random field, Rice 1944). Its
+zero set is a maze of even width, which is what folds of the cortex look like; with long waves it bends shapes
 and shades coils.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,7 +34,7 @@ class Waves:
     def at(self, points: Array) -> Array:
         """The function at `points` (3, n) in mm, (n,)."""
         waves = np.cos(_product(self.vectors, points) + self.phases[:, None])
-        total: Array = waves.sum(axis=0) * np.sqrt(2 / len(self.phases))
+        total: Array = waves.sum(axis=0) * math.sqrt(2 / len(self.phases))
         return total
 
     def on(self, origin: Array, across: Array, down: Array, shape: tuple[int, int]) -> Array:
@@ -44,11 +45,11 @@ class Waves:
         rows = np.outer(np.arange(shape[0]), self.vectors @ down) + (self.vectors @ origin + self.phases)
         columns = np.outer(self.vectors @ across, np.arange(shape[1]))
         total: Array = _product(np.cos(rows), np.cos(columns)) - _product(np.sin(rows), np.sin(columns))
-        return total * np.sqrt(2 / len(self.phases))
+        return total * math.sqrt(2 / len(self.phases))
 
 
 def _product(left: Array, right: Array) -> Array:
     """The matrix product by OpenCV: NumPy's BLAS lost 10 ms to its own threads where cores were busy."""
     none = np.zeros((0, 0))
-    product: Array = np.asarray(cv2.gemm(left, np.ascontiguousarray(right), 1.0, none, 0.0), np.float64)
-    return product
+    product = cv2.gemm(left, np.ascontiguousarray(right), 1.0, none, 0.0)
+    return np.asarray(product, dtype=np.float64)

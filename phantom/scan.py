@@ -57,9 +57,7 @@ class Scan:
             tumour = Lesion.draw(disease, subject, kind)
         pitch = round(float(machine.uniform(215, 250)) / size, 4)
         scanner = Scanner.draw(machine)
-        return cls(
-            seed=seed, look=look, subject=subject, scanner=scanner, lesion=tumour, size=size, pitch=pitch
-        )
+        return cls(seed=seed, look=look, subject=subject, scanner=scanner, lesion=tumour, size=size, pitch=pitch)
 
     def plane(self, level: float) -> Plane:
         """The axial plane at `level` mm in head coordinates: rows run to the back, columns to the left."""
@@ -79,9 +77,10 @@ class Scan:
         # the level in the seed, so that each slice has noise of its own whatever was drawn before it
         rng = np.random.default_rng([self.seed, 4, round((level + 500) * 1000)])
         acquire = self.scanner.acquire
-        channels = tuple(acquire(section, plane, sequence, rng) for sequence in self.look.sequences)
-        mask = (section.lesion > 0.5).astype(np.uint8)
-        mask[section.core > 0.5] = 2
+        channels = tuple(acquire(section, plane.shape, sequence, rng) for sequence in self.look.sequences)
+        mask = np.zeros(plane.shape, np.uint8)
+        mask[section.window][section.lesion > 0.5] = 1
+        mask[section.window][section.core > 0.5] = 2
         return Image(channels=channels, mask=mask)
 
     def best_level(self) -> float:

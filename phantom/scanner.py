@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from phantom.anatomy import Section
-from phantom.geometry import Plane
 from phantom.noise import Array, Waves
 from phantom.sequences import Sequence, brightness, expose
 from phantom.tissues import Tissue
@@ -39,18 +38,19 @@ class Scanner:
             fat={sequence: float(rng.uniform(0.6, 1.0)) for sequence in Sequence},
         )
 
-    def acquire(self, section: Section, plane: Plane, sequence: Sequence, rng: np.random.Generator) -> Array:
-        """The picture of `section` in `sequence`, (h, w), about 0 … 1.
+    def acquire(self, section: Section, shape: tuple[int, int], sequence: Sequence, rng: np.random.Generator) -> Array:
+        """The picture of `section` in `sequence`, of `shape` (h, w), about 0 … 1.
 
         `rng` gives the noise, which is Rician: the magnitude of a complex signal (Gudbjartsson & Patz 1995).
         """
+        plane = section.plane
         ideal = expose(section.layers, sequence, plane.shape, self.fat[sequence])
         uneven = 1 + 0.025 * section.grain
         near = np.exp(-section.inside.clip(-15) / 25) - 0.6  # of the skin
         coil = 1 + self.depth * plane.field(self.shading) + self.surface * near
-        sharp = cv2.GaussianBlur(ideal * uneven * coil.clip(0.3), (0, 0), self.blur / plane.pitch)
-        real = sharp + self.noise * rng.standard_normal(plane.shape)
-        magnitude = np.hypot(real, self.noise * rng.standard_normal(plane.shape))
+        real, imaginary = self.noise * rng.standard_normal((2, *shape))
+        real[section.window] += cv2.GaussianBlur(ideal * uneven * coil.clip(0.3), (0, 0), self.blur / plane.pitch)
+        magnitude = np.sqrt(real**2 + imaginary**2)
         picture: Array = magnitude * (self.white_matter[sequence] / brightness(Tissue.WHITE, sequence))
         return picture
 

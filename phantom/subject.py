@@ -32,9 +32,7 @@ class Subject:
         """A head at random."""
 
         def three(shortest: float, longest: float, count: int) -> tuple[Waves, Waves, Waves]:
-            first, second, third = (
-                Waves.draw(rng, shortest=shortest, longest=longest, count=count) for _ in range(3)
-            )
+            first, second, third = (Waves.draw(rng, shortest=shortest, longest=longest, count=count) for _ in range(3))
             return first, second, third
 
         return cls(
@@ -48,10 +46,10 @@ class Subject:
             folds=Waves.draw(rng, shortest=18, longest=25, count=28),
             depths=Waves.draw(rng, shortest=25, longest=50, count=12),
             drift=three(70, 160, 10),
-            bend=three(28, 60, 14),
-            curl=three(9, 16, 20),
-            ripple=Waves.draw(rng, shortest=10, longest=22, count=20),
-            grain=Waves.draw(rng, shortest=3, longest=9, count=48),
+            bend=three(28, 60, 12),
+            curl=three(9, 16, 16),
+            ripple=Waves.draw(rng, shortest=10, longest=22, count=16),
+            grain=Waves.draw(rng, shortest=3, longest=9, count=32),
         )
 
 

@@ -1,8 +1,8 @@
 """Phantom scans as files: PNG (8 and 16 bit), JPEG, TIFF, a DICOM series, a NIfTI volume.
 
-The arrays that a file holds depend on the scan alone. The bytes of DICOM and TIFF files do too, since nothing in
-them is compressed and every header field is ours. Those of PNG and `.nii.gz` also depend on the zlib, those of
-JPEG on the libjpeg, that Python's libraries were built with.
+The arrays in a file depend on the scan alone. The bytes of DICOM and TIFF files do too: nothing in them
+is compressed and every header field is ours. Those of PNG and `.nii.gz` also depend on the zlib, of JPEG on
+the libjpeg, that Python's libraries were built with.
 """
 
 import gzip
@@ -30,7 +30,7 @@ _WHITE_PNG16 = 52000
 
 def picture_bytes(image: Image, suffix: str, *, deep: bool = False) -> bytes:
     """The slice as a picture: grey or RGB, 8 bits a channel, or 16 for a grey PNG or TIFF where `deep`."""
-    if deep and len(image.channels) == 1:
+    if deep and len(image.channels) == 1 and suffix != ".jpg":
         picture = Pillow.fromarray(to_uint16(image.channels[0], _WHITE_PNG16))
     else:
         planes = [to_uint8(channel) for channel in image.channels]
