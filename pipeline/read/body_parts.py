@@ -22,21 +22,21 @@ _HEAD = re.compile(
     re.IGNORECASE,
 )
 _OTHER = re.compile(
-    r"\bneck|spine|spinal|cervical|thorac|lumbar|lumbo|\bsacr|chest|thorax|\blung|\bheart|cardi|\bcine\b|breast|mamm|"
-    r"abdom|\bliver|\blever\b|leber|hepat|pancrea|kidney|\brenal|spleen|pelvi|prostat|\buterus|\buterine|bladder|"
-    r"rectum|\bhip\b|\bknee|\bknie|shoulder|schulter|elbow|wrist|\bhand\b|finger|ankle|\bfoot|\bfuss\b|\bleg\b|"
+    r"\bneck|spine|spinal|cervical|thorac|lumbar|lumbo|\bsacr|chest|thorax|\blung|\bheart|cardi|"
+    r"\bcine\b|breast|mamm|abdom|\bliver|\blever\b|leber|hepat|pancrea|kidney|\brenal|spleen|pelvi|prostat|\buterus|"
+    r"\buterine|bladder|rectum|\bhip\b|\bknee|\bknie|shoulder|schulter|elbow|wrist|\bhand\b|finger|ankle|\bfoot|\bfuss\b|\bleg\b|"
     r"\barm\b|femur|tibia|extremity|\bjoint|aorta|whole ?body|carotid|"
     r"позвон|шейн|груд|поясн|печен|почк|брюш|\bтаз\b|колен|плеч|сустав|сердц|простат|молочн",
     re.IGNORECASE,
 )
 _LOCALIZER = re.compile(
-    r"(?<![a-z])(loc|locali[sz]er|locali[sz]ation|scout|survey|pilot|3[- ]?plane|topogram|plan scan|smartbrain|aahscout)"
-    r"(?![a-z])|локал",
+    r"(?<![a-z])(loc|locali[sz]er|locali[sz]ation|scout|survey|pilot|3[- ]?plane|topogram|plan scan|"
+    r"smartbrain|aahscout)(?![a-z])|локал",
     re.IGNORECASE,
 )
 _DERIVED = re.compile(
-    r"(?<![a-z0-9])(mips?|adc|fa(?! ?\d)|tracew?|r?cbf|r?cbv|mtt|ttp|tmax|colfa|q?t[12] ?map|qt[12])(?![a-z0-9])|"
-    r"apparent diffusion|fractional aniso|projected|projection",
+    r"(?<![a-z0-9])(mips?|adc|fa(?! ?\d)|tracew?|r?cbf|r?cbv|mtt|ttp|tmax|colfa|q?t[12] ?map|qt[12])"
+    r"(?![a-z0-9])|apparent diffusion|fractional aniso|projected|projection",
     re.IGNORECASE,
 )
 _DERIVED_TYPES = frozenset(

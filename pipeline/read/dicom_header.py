@@ -149,6 +149,8 @@ def read_header(head: Head) -> DicomHeader | None:
     try:
         with translated(Code.DAMAGED, "the header cannot be read"):
             data, last = header_of(head)
+            if cut_short(data, last):
+                return None
             judge(data, has_pixels=last in PIXEL_TAGS)
             return summary(data)
     except ScanFailed:
@@ -196,6 +198,13 @@ def deflated_from(stream: Any) -> int | None:
             deflated = head[value : value + length].rstrip(b"\x00 ") == DEFLATED.encode()
         place = value + length
     return place if deflated and place < len(head) else None
+
+
+def cut_short(data: Dataset, last: int) -> bool:
+    """Whether a file ended within its header: nothing is in it, or an MR image lacks its size."""
+    return last not in PIXEL_TAGS and (
+        len(data) == 0 or (text(data, "SOPClassUID") in MR_CLASSES and "Rows" not in data)
+    )
 
 
 def judge(data: Dataset, *, has_pixels: bool) -> None:

@@ -17,6 +17,9 @@ from pipeline.read.nifti_header import NiftiHeader, parsed, without_texts
 from pipeline.read.streams import gunzipped
 from pipeline.volumes import Planes, Volume, check_size, grey_if_grey, ordered, scaled_planes
 
+LABEL_VALUES = 8  # a volume of whole numbers with no more values than this is a mask or labels, not a scan
+_PROBE = 1 << 16  # voxels looked at first
+
 
 def read_nifti(data: bytes, limits: Limits) -> Volume:
     """Read a volume.
@@ -30,7 +33,7 @@ def read_nifti(data: bytes, limits: Limits) -> Volume:
         deeper ones on one grey scale. `Geometry.space` leads back to the file's own array, exactly.
 
     Raises:
-        ScanFailed: `truncated`, `damaged`, `unsupported_type`, `not_a_volume` (a mask), `too_small`,
+        ScanFailed: `truncated`, `damaged`, `unsupported_type`, `not_a_volume` (labels), `too_small`,
             `too_many_pixels`,
             `pair_of_files`, `out_of_memory`.
     """
@@ -73,16 +76,19 @@ def _scaled(planes: NDArray[Any], header: NiftiHeader) -> Planes:
     if header.samples > 1:
         return grey_if_grey(planes[..., :3])
     native = np.ascontiguousarray(planes, planes.dtype.newbyteorder("="))
-    if _is_mask(native):
-        raise ScanFailed(Code.NOT_A_VOLUME, "the volume has two values: a mask")
+    if _are_labels(native):
+        raise ScanFailed(Code.NOT_A_VOLUME, "the volume has a few values only: a mask or labels")
     if native.dtype == np.uint8 and math.isclose(abs(header.slope), 1.0) and header.intercept == 0:
         return native if header.slope > 0 else np.subtract(255, native, dtype=np.uint8)
     # One scale for the whole volume changes no percentile, so the stored values will do, but for its sign.
     return scaled_planes(native, inverted=header.slope < 0)
 
 
-def _is_mask(values: NDArray[Any]) -> bool:
-    """Whether there are exactly two values; told on the first that differ, so nearly free for pictures."""
-    first = values.flat[0]
-    others = values[values != first]
-    return others.size > 0 and bool((others == others[0]).all())
+def _are_labels(values: NDArray[Any]) -> bool:
+    """Whether whole numbers take from two to eight values; a sample mostly tells."""
+    if values.dtype.kind == "f":
+        return False
+    flat = values.reshape(-1)
+    if np.unique(flat[:: max(1, flat.size // _PROBE)]).size > LABEL_VALUES:
+        return False
+    return 1 < np.unique(flat).size <= LABEL_VALUES

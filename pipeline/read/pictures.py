@@ -16,7 +16,15 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from neurobatch.codes import Code
 from neurobatch.errors import ScanFailed
@@ -25,7 +33,16 @@ from pipeline.geometry import plane_geometry
 from pipeline.limits import Limits
 from pipeline.volumes import Planes, Volume, check_size, grey_if_grey, scaled_planes
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP")  # MPO: a JPEG with further pictures behind it
+FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        BmpImagePlugin.BmpImageFile,
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        TiffImagePlugin.TiffImageFile,
+        WebPImagePlugin.WebPImageFile,
+    )
+)  # by class, since Pillow knows a format only once its plugin is imported; JPEG's reads MPO too
 
 PILLOW_ERRORS = (
     OSError,
