@@ -115,6 +115,7 @@ class Code(StrEnum):
         "duplicate_instance",
         "The same DICOM image was handed over more than once; one is read.",
     )
+    SERIES_TOO_LARGE = "series_too_large", "The series has more files than the limit."
     OTHER_VOLUME = "other_volume", "The series holds many volumes of the same slices; only the first is read."
 
     # -- scans that failed ---------------------------------------------------------------------------------
