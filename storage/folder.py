@@ -24,7 +24,7 @@ PARTIAL = ".partial"  # no object may be called so: see check_name
 ABANDONED = 86_400  # seconds after which a partial file belongs to nobody
 TRIES = 100  # of settling a name while another process prunes the empty folder above it
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
@@ -188,10 +188,10 @@ class Folder:
                 with suppress(FileExistsError):
                     each.mkdir(mode=0o770)
                 _sync(each.parent)
+                if stat.S_ISREG(each.lstat().st_mode):
+                    raise Refused(Code.INVALID_FIELD, "An object has the name of the folder above this one.")
             except FileNotFoundError:
-                return
-            if _exists(each) and not each.is_dir():
-                raise Refused(Code.INVALID_FIELD, "An object has the name of the folder above this one.")
+                return  # another process pruned it: _settle asks again
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root:

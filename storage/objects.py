@@ -83,10 +83,10 @@ class Objects(Protocol):
     def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
         """Objects whose names begin with `prefix` and come after `after`, in the store's order of names.
 
-        The order is always the same, and `after` takes it up again. It is the byte order, but for stores that
-        sort as trees (SeaweedFS): there `a/b` comes before `a-b`. Among names of which no folder is another
-        name's beginning byte order holds everywhere. Streams in pages; objects that come or go meanwhile may
-        or may not be seen.
+        The order is always the same, and `after`, the name of an object that is there or was, takes it up
+        again. It is the byte order, but for stores that sort as trees (SeaweedFS): there `a/b` comes before
+        `a-b`. Among names of which no folder is another name's beginning, byte order holds everywhere. Streams
+        in pages; objects that come or go meanwhile may or may not be seen.
         """
         ...
 
@@ -221,10 +221,9 @@ def probe(store: Objects) -> None:
         write(b"three")
     if faults:
         raise faults[0]
-    held = store.get(name)
-    store.delete([name])
-    if wins != [held]:
+    if len(wins) != 1 or store.get(name) != wins[0]:
         raise Broken(Code.STORE_NOT_CONDITIONAL)
+    store.delete([name])
 
 
 class _Ranges(io.RawIOBase):

@@ -44,12 +44,14 @@ def listens(port: int) -> bool:
 
 
 def find(program: str) -> str | None:
-    """The program's path: beside this interpreter (wheels bring some) or on PATH; None where it is missing."""
+    """The program's path, beside this interpreter (from a wheel) or on PATH; None where it is missing."""
     beside = Path(sys.executable).parent / program
     return str(beside) if beside.exists() else shutil.which(program)
 
 
-def wait_for(ready: Callable[[], bool], seconds: float, process: "subprocess.Popen[bytes] | None" = None) -> bool:
+def wait_for(
+    ready: Callable[[], bool], seconds: float, process: "subprocess.Popen[bytes] | None" = None
+) -> bool:
     """Ask `ready` until it says so, the time is over or the process has ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -93,7 +95,7 @@ def running(
     log = folder / f"{Path(command[0]).name}.log"
     wrapped = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603  the command is the tests' own
+        process = subprocess.Popen(
             wrapped,
             cwd=folder,
             stdin=subprocess.DEVNULL,

@@ -49,7 +49,10 @@ def seaweed() -> Iterator[S3Server]:
         (folder / "data").mkdir()
         ports = dict(zip(PARTS, free_ports(len(PARTS)), strict=True))
         server = S3Server(
-            name="seaweed", endpoint=f"http://127.0.0.1:{ports['s3']}", access_key="seaweed", secret_key="weed-secret"
+            name="seaweed",
+            endpoint=f"http://127.0.0.1:{ports['s3']}",
+            access_key="seaweed",
+            secret_key="weed-secret",
         )
         identities = folder / "s3.json"
         credentials = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
