@@ -1,4 +1,4 @@
-"""The compose file and the images: docker-compose accepts them, and they hold no secret and run as no root."""
+"""The compose file and the images: docker-compose takes them; they hold no secret and do not run as root."""
 
 import os
 import re

@@ -25,9 +25,7 @@ def licence(name: str) -> str:
 
 
 def test_everything_in_the_lock_has_a_permissive_licence() -> None:
-    names = {
-        pin[1] for line in (lock.HERE / "run.txt").read_text().splitlines() if (pin := lock.PIN.match(line))
-    }
+    names = {pin[1] for line in (lock.HERE / "run.txt").read_text().splitlines() if (pin := lock.PIN.match(line))}
     found = {}
     for name in sorted(names):
         try:
@@ -35,7 +33,5 @@ def test_everything_in_the_lock_has_a_permissive_licence() -> None:
         except PackageNotFoundError:
             continue  # for another system or another Python
     assert len(found) > 50
-    doubtful = {
-        name: text for name, text in found.items() if not PERMISSIVE.search(text) or COPYLEFT.search(text)
-    }
+    doubtful = {name: text for name, text in found.items() if not PERMISSIVE.search(text) or COPYLEFT.search(text)}
     assert doubtful == {}

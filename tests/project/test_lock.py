@@ -46,10 +46,7 @@ def test_no_package_has_two_versions_in_two_locks() -> None:
 
 def test_the_image_of_the_api_holds_no_heavy_library() -> None:
     names = {pin.partition("==")[0] for pin in pins(lock.HERE / "api.txt")}
-    assert (
-        names & {"tensorflow", "keras", "numpy", "opencv-python-headless", "openvino", "pydicom", "pillow"}
-        == set()
-    )
+    assert names & {"tensorflow", "keras", "numpy", "opencv-python-headless", "openvino", "pydicom", "pillow"} == set()
 
 
 def pins(path: Path) -> list[str]:

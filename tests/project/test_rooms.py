@@ -5,7 +5,9 @@ import configparser
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
+import click
 import pytest
 
 from tests.project.tree import ROOMS, ROOT, modules, room
@@ -56,3 +58,9 @@ def test_every_room_stands_in_the_contracts() -> None:
     assert sorted(contracts["importlinter"]["root_packages"].split()) == list(ROOMS)
     found = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"neurobatch"}
     assert found == set(ROOMS)
+
+
+def test_every_command_that_the_server_adds_is_there() -> None:
+    added = {entry.name: entry.load() for entry in entry_points(group="neurobatch.commands")}
+    assert {"process", "serve", "worker", "phantom", "train", "evaluate"} <= set(added)
+    assert [name for name, command in added.items() if not isinstance(command, click.Command)] == []

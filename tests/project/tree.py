@@ -16,9 +16,7 @@ def room(name: str) -> Path:
 def files(folder: Path = ROOT) -> Iterator[Path]:
     """Every file that is kept: no caches, no environment, nothing that a recipe makes."""
     for path in sorted(folder.iterdir()):
-        if path.name in BUILT or path.name.startswith(
-            (".venv", ".mypy", ".ruff", ".pytest", ".hypo", ".import_")
-        ):
+        if path.name in BUILT or path.name.startswith((".venv", ".mypy", ".ruff", ".pytest", ".hypo", ".import_")):
             continue
         if path.is_dir():
             yield from files(path)
