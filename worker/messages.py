@@ -1,0 +1,266 @@
+"""What passes between the supervisor and its children: small frozen records; pixels go through the arena.
+
+The supervisor numbers tasks. To a decoder it says `Start` or `Run`, `Grant`, `Answer`, `Drop`; the decoder
+says `Ready` once, `At` whenever its work changes, `Want`, `Filled`, `Taken`, and one of `Done`, `Failed`,
+`Dropped` as the last word on a task. To a network it says `Warm` and `Judge`, and hears `Ready`, `Loading`,
+`Loaded`, `Judged`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobatch.errors import NeurobatchError
+from neurobatch.records import ModelPin
+from worker.arena import ArenaPlan
+
+Output = tuple[float, ...] | None
+"""What a network said of the slices of a part: a logit each, or None where masks lie in their slots."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """How a decoder works."""
+
+    arena: ArenaPlan
+    part: int  # slices of a feed that go through the arena together
+    flow: str  # "module:function" that makes a scan's flow from (context, job)
+    context: str  # "module:function" that makes from `settings`, once, what all flows of a process share
+    settings: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """How a network process works."""
+
+    arena: ArenaPlan
+    batch: int  # slices, fixed
+    load: str  # "module:function" that makes from `settings` a `worker.network.Loader`
+    settings: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What ran a network: it stands in every result line."""
+
+    engine: str
+    precision: str
+    processor: str  # class of processor, within which outputs are the same bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network as a worker runs it: loaded once, and shared by all batches that agree in all of it."""
+
+    name: str
+    sha256: str
+    size: int  # px, side of its square input
+    segments: bool  # gives masks, not a logit
+    weights: Path  # the file, its digest verified
+    engine: str
+    precision: str
+
+    @classmethod
+    def of(cls, pin: ModelPin, weights: Path, engine: str, precision: str) -> "Network":
+        """The network that a batch is pinned to."""
+        return cls(
+            name=pin.name,
+            sha256=pin.sha256,
+            size=pin.size,
+            segments=pin.kind == "segmenter",
+            weights=weights,
+            engine=engine,
+            precision=precision,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Feed:
+    """Slices that a scan's flow sends through networks; it goes on with a `Verdict` for each network."""
+
+    networks: tuple[Network, ...]  # of one size
+    count: int  # slices, at least one
+    prepare: Callable[[int], NDArray[np.uint8]]  # slice index to (size, size, 3) uint8
+    held: int  # bytes that the flow keeps meanwhile
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict:
+    """What one network said of all slices of a feed."""
+
+    network: Network
+    ran: Ran
+    values: NDArray[Any]  # logits (count,) float32, or masks (count, size, size, 2) uint8 in 255ths
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a flow came to."""
+
+    value: Any
+    size: int  # bytes that wait in the supervisor until they are put away
+
+
+# -- to a decoder --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Judge a scan: run the flow on `job`."""
+
+    task: int
+    job: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Call a plain function."""
+
+    task: int
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """The slots that were wanted for a part."""
+
+    task: int
+    part: int
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """All networks have judged a part."""
+
+    task: int
+    part: int
+    slots: tuple[int, ...]
+    outputs: tuple[Output, ...]  # one a network, in the feed's order
+    ran: tuple[Ran, ...]  # likewise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Forget a task; `Dropped` follows, unless its last word was on the way already."""
+
+    task: int
+
+
+# -- from a decoder ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The process is up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class At:
+    """Which task is being worked on from now; None: all that was heard is done."""
+
+    task: int | None
+    heard: int  # messages taken from the pipe so far
+    held: int  # bytes that all flows keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """A part needs `count` slots."""
+
+    task: int
+    part: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """The granted slots of a part hold slices for these networks."""
+
+    task: int
+    part: int
+    slots: tuple[int, ...]
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The answer on a part was taken: its slots are free."""
+
+    task: int
+    part: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A task's value."""
+
+    task: int
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Why a task has no value."""
+
+    task: int
+    error: NeurobatchError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A task was forgotten: its slots are touched no more."""
+
+    task: int
+
+
+# -- to and from a network -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """Load networks before they are needed."""
+
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Run one device batch; at most the fixed size, and padded to it."""
+
+    number: int
+    network: Network
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """A network is being loaded; what dies meanwhile is no scan's fault."""
+
+    network: Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network is loaded, or why it cannot be."""
+
+    network: Network
+    ran: Ran | None
+    error: NeurobatchError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A device batch is done; a logit a slot, or None where masks were written."""
+
+    number: int
+    logits: Sequence[float] | None
+
+
+FromDecoder = Ready | At | Want | Filled | Taken | Done | Failed | Dropped
+FromNetwork = Ready | Loading | Loaded | Judged

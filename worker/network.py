@@ -1,0 +1,92 @@
+"""The network process: runs device batches over slots of the arena. One a device.
+
+Every batch has the device's fixed shape, short ones padded with black, so what a slice comes to does not
+depend on its neighbours. Which slices go together is decided in the supervisor (`worker.device`).
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobatch.errors import NeurobatchError
+from worker.arena import MASK_STEPS, Arena
+from worker.children import Link, resolve
+from worker.messages import Judge, Judged, Loaded, Loading, Network, NetworkConfig, Ran, Ready, Warm
+
+Runs = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Runs a network: `(B, size, size, 3)` uint8 to logits `(B, 1)` or masks `(B, size, size, 2)`."""
+
+Loader = Callable[[Network, int], tuple[Runs, Ran]]
+"""From a network and the device batch B to what runs it. Raises `Broken` where it cannot run here."""
+
+log = logging.getLogger(__name__)
+
+
+def main(link: Link, config: NetworkConfig) -> None:
+    """Work until the supervisor is gone."""
+    device = _Device(link, config)
+    link.send(Ready())
+    while True:
+        message = link.receive()
+        match message:
+            case Warm():
+                for network in message.networks:
+                    device.load(network)
+            case Judge():
+                device.judge(message)
+
+
+class _Device:
+    def __init__(self, link: Link, config: NetworkConfig) -> None:
+        self._link = link
+        self._batch = config.batch
+        self._load: Loader = resolve(config.load)(config.settings)
+        self._arena = Arena.attach(config.arena)
+        self._loaded: dict[Network, Runs] = {}
+        self._inputs: dict[int, NDArray[np.uint8]] = {}
+
+    def load(self, network: Network) -> bool:
+        """Load a network unless it is; whether it can run. The supervisor is told either way."""
+        if network in self._loaded:
+            return True
+        self._link.send(Loading(network=network))
+        try:
+            run, ran = self._load(network, self._batch)
+            run(self._input(network.size))  # the first run compiles and allocates
+        except NeurobatchError as error:
+            self._link.send(Loaded(network=network, ran=None, error=error))
+            return False
+        self._loaded[network] = run
+        self._link.send(Loaded(network=network, ran=ran))
+        return True
+
+    def judge(self, order: Judge) -> None:
+        """Run one batch; the supervisor answers those of a network that could not be loaded by itself."""
+        network = order.network
+        if not self.load(network):
+            return
+        batch = self._input(network.size)
+        for row, slot in enumerate(order.slots):
+            batch[row] = self._arena.picture(slot, network.size)
+        batch[len(order.slots) :] = 0
+        output = self._loaded[network](batch)
+        if not network.segments:
+            logits = output.reshape(self._batch)[: len(order.slots)]
+            self._link.send(Judged(number=order.number, logits=tuple(float(logit) for logit in logits)))
+            return
+        for row, slot in enumerate(order.slots):
+            self._arena.mask(slot, network.size)[:] = in_steps(output[row])
+        self._link.send(Judged(number=order.number, logits=None))
+
+    def _input(self, size: int) -> NDArray[np.uint8]:
+        if size not in self._inputs:
+            self._inputs[size] = np.zeros((self._batch, size, size, 3), np.uint8)
+        return self._inputs[size]
+
+
+def in_steps(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities in 255ths, rounded: what passes through the arena, a byte each; no number becomes 0."""
+    steps = np.nan_to_num(probabilities, nan=0.0) * np.float32(MASK_STEPS)
+    return np.asarray(np.rint(np.clip(steps, 0, MASK_STEPS)), np.uint8)
