@@ -80,9 +80,7 @@ def dicom(
 
 def dicom_series(count: int, series: int = 1, gap_mm: float = 3.0, **fields: Any) -> list[bytes]:
     """Axial slices from low to high; instance numbers run the other way, so that they mislead."""
-    return [
-        dicom(series, count - k, (-10.0, -20.0, gap_mm * k), ramp(number=k), **fields) for k in range(count)
-    ]
+    return [dicom(series, count - k, (-10.0, -20.0, gap_mm * k), ramp(number=k), **fields) for k in range(count)]
 
 
 def nifti(
@@ -93,12 +91,15 @@ def nifti(
     packed: bool = False,
     second: bool = False,
 ) -> bytes:
-    """A volume as a NIfTI-1 (or -2) file. `fields` are set in its header last."""
+    """A volume as a NIfTI-1 (or -2) file. `fields` are set in its header's bytes."""
     kind: Any = nibabel.Nifti2Image if second else nibabel.Nifti1Image
     image = kind(array, np.diag([1.0, 2.0, 3.0, 1.0]) if affine is None else affine)
-    for name, value in (fields or {}).items():
-        image.header[name] = value
     data: bytes = image.to_bytes()
+    size = int.from_bytes(data[:4], "little")
+    header = type(image.header)(data[:size], check=False)
+    for name, value in (fields or {}).items():
+        header[name] = value
+    data = header.binaryblock + data[size:]
     return gzip.compress(data, mtime=0) if packed else data
 
 

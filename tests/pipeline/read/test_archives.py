@@ -57,9 +57,7 @@ FILES = st.dictionaries(
 @pytest.mark.parametrize("maker", MAKERS)
 @given(files=FILES, chosen=st.sets(st.integers(0, 8)))
 @settings(max_examples=40)
-def test_the_wanted_members_come_out_as_they_went_in(
-    maker: Maker, files: dict[str, bytes], chosen: set[int]
-) -> None:
+def test_the_wanted_members_come_out_as_they_went_in(maker: Maker, files: dict[str, bytes], chosen: set[int]) -> None:
     data = maker(files)
     assert [name for _, name, _ in listed(data)] == list(files)
     wanted = [position for position in sorted(chosen) if position < len(files)]
@@ -93,9 +91,7 @@ def test_reading_ends_after_the_last_wanted_member() -> None:
     ],
 )
 @pytest.mark.parametrize("maker", MAKERS)
-def test_names_that_lead_outside_are_refused_and_the_rest_is_read(
-    maker: Maker, name: str, code: Code | None
-) -> None:
+def test_names_that_lead_outside_are_refused_and_the_rest_is_read(maker: Maker, name: str, code: Code | None) -> None:
     found = listed(maker({name: b"1", "good.png": b"2"}))
     assert found[0][2] is code
     assert found[1] == (1, "good.png", None)

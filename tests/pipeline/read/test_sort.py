@@ -171,9 +171,7 @@ def test_an_image_that_is_cut_within_its_header_is_a_scan_that_will_fail() -> No
 
 
 def test_a_header_holds_no_text_of_the_patients() -> None:
-    header = described(
-        dicom(PatientName="Doe^Jane", PatientID="4711", StudyDescription="Brain of Jane")
-    ).header
+    header = described(dicom(PatientName="Doe^Jane", PatientID="4711", StudyDescription="Brain of Jane")).header
     assert header is not None
     assert "Jane" not in header.model_dump_json()
     assert "4711" not in header.model_dump_json()
