@@ -51,9 +51,7 @@ def codes_page() -> str:
     last = ""
     for section, code in _declared():
         if section != last:
-            lines.append(
-                f"\n## {section[0].upper()}{section[1:]}\n\n| code | sentence | status |\n|---|---|---|\n"
-            )
+            lines.append(f"\n## {section[0].upper()}{section[1:]}\n\n| code | sentence | status |\n|---|---|---|\n")
             last = section
         lines.append(f"| `{code}` | {code.sentence} | {code.status} |\n")
     return "".join([*lines, "\n", DISCLAIMER, "\n"])

@@ -102,9 +102,7 @@ def faults(lock: Lock) -> list[str]:
     """What is wrong with one lock file, as sentences; empty where it agrees with both pyproject.toml."""
     text = (HERE / lock.file).read_text()
     lines = wanted(lock)
-    found = (
-        [] if text.startswith(stamp(lines) + "\n") else ["was made from other requirements: run `make lock`"]
-    )
+    found = [] if text.startswith(stamp(lines) + "\n") else ["was made from other requirements: run `make lock`"]
     if "://" in text:
         found.append("names a host")
     blocks = [block for block in re.split(r"\n(?=\S)", text) if not block.startswith("#")]
