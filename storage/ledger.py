@@ -97,6 +97,10 @@ class Ledger:
             raise Refused(Code.IDEMPOTENCY_CONFLICT)
         return stands
 
+    def claimed(self, tenant: str, sent: str) -> Idempotency | None:
+        """What an Idempotency-Key is bound to, None for one that was never used."""
+        return self._load(names.idempotency(tenant, sent), Idempotency)
+
     def batch(self, key: BatchKey) -> Batch:
         """The accepted batch. Raises `Refused`: `not_found`, or `gone` while it is being deleted."""
         stands = self._load(names.batch(key), Batch)

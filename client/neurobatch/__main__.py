@@ -1,0 +1,5 @@
+"""`python -m neurobatch`."""
+
+from neurobatch.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""How neurobatch is run: the whole stack on one machine, images and compose."""
