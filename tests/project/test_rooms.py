@@ -15,9 +15,9 @@ from tests.project.tree import ROOMS, ROOT, modules, room
 DECODERS = {"tensorflow", "keras", "cv2", "pydicom", "nibabel", "openvino", "PIL"}
 
 
-def loaded_by(module: str) -> set[str]:
-    """The top-level packages that a fresh interpreter has loaded after importing a module."""
-    code = f"import json, sys, {module}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after a statement."""
+    code = f"import json, sys; {statement}; print(json.dumps([name.partition('.')[0] for name in sys.modules]))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
@@ -26,16 +26,16 @@ def loaded_by(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["api.wsgi", "models.registry", "neurobatch.cli"])
 def test_what_answers_requests_loads_no_heavy_library(module: str) -> None:
-    assert loaded_by(module) & (DECODERS | {"numpy"}) == set()
+    assert loaded_by(f"import {module}") & (DECODERS | {"numpy"}) == set()
 
 
 def test_the_supervisor_can_decode_nothing() -> None:
-    assert loaded_by("worker.supervisor") & DECODERS == set()
+    assert loaded_by("import worker.supervisor") & DECODERS == set()
 
 
 @pytest.mark.parametrize("module", ["neurobatch.cli", "neurobatch.records"])
 def test_the_client_alone_needs_nothing_of_the_server(module: str) -> None:
-    assert loaded_by(module) & {"flask", "celery", "redis", "boto3", "storage", "api"} == set()
+    assert loaded_by(f"import {module}") & {"flask", "celery", "redis", "boto3", "storage", "api"} == set()
 
 
 @pytest.mark.parametrize("name", ROOMS)
@@ -64,3 +64,8 @@ def test_every_command_that_the_server_adds_is_there() -> None:
     added = {entry.name: entry.load() for entry in entry_points(group="neurobatch.commands")}
     assert {"process", "serve", "worker", "phantom", "train", "evaluate"} <= set(added)
     assert [name for name, command in added.items() if not isinstance(command, click.Command)] == []
+
+
+def test_to_list_the_commands_takes_no_heavy_library() -> None:
+    loading = "from importlib.metadata import entry_points as e; [x.load() for x in e(group='neurobatch.commands')]"
+    assert loaded_by(loading) & (DECODERS | {"numpy"}) == set()
