@@ -4,15 +4,18 @@ import contextlib
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, NeurobatchError, Refused, Unavailable
-from neurobatch.records import Artifact, Label, LeftOutLine, Options, Result, ScanState, Status
+from neurobatch.records import Artifact, Label, LeftOutLine, Options, Result, ScanState, Status, Value
 from neurobatch.version import VERSION
+
+V = TypeVar("V", bound=Value)
 
 PAGE = 500  # items asked for at once
 TIMEOUT = httpx.Timeout(10.0, read=300.0, write=300.0)  # seconds; a large upload is answered late
@@ -52,35 +55,35 @@ class Client:
             files = [("files", part) for path in paths for part in _parts(path, stack)]
             if not files:
                 raise Refused(Code.NO_SOURCES)
-            return Status.model_validate(self._json("POST", "batches", data=fields, files=files, headers=headers))
+            return _read(Status, self._json("POST", "batches", data=fields, files=files, headers=headers))
 
     def batches(self) -> Iterator[Status]:
-        return (Status.model_validate(item) for item in self._items("batches", {}))
+        return (_read(Status, item) for item in self._items("batches", {}))
 
     def status(self, batch: str) -> Status:
-        return Status.model_validate(self._json("GET", f"batches/{batch}"))
+        return _read(Status, self._json("GET", f"batches/{_quoted(batch)}"))
 
     def results(self, batch: str, *, state: ScanState | None = None, finding: Label | None = None) -> Iterator[Result]:
         query = {"state": state and state.value, "finding": finding and finding.value}
-        for item in self._items(f"batches/{batch}/scans", {k: v for k, v in query.items() if v}):
+        for item in self._items(f"batches/{_quoted(batch)}/scans", {k: v for k, v in query.items() if v}):
             if item["state"] != ScanState.PENDING:
-                yield Result.model_validate(item)
+                yield _read(Result, item)
 
     def left_out(self, batch: str) -> Iterator[LeftOutLine]:
-        return (LeftOutLine.model_validate(item) for item in self._items(f"batches/{batch}/left-out", {}))
+        return (_read(LeftOutLine, item) for item in self._items(f"batches/{_quoted(batch)}/left-out", {}))
 
     def artifact(self, batch: str, result: Result, artifact: Artifact) -> Iterator[bytes]:
-        address = f"batches/{batch}/scans/{result.scan}/artifacts/{artifact.name}"
+        address = f"batches/{_quoted(batch)}/scans/{result.scan}/artifacts/{artifact.name}"
         with _translated(), self._http.stream("GET", address) as response:
             _raise_problem(response)
             yield from response.iter_bytes()
 
     def cancel(self, batch: str) -> Status:
-        return Status.model_validate(self._json("POST", f"batches/{batch}/cancel"))
+        return _read(Status, self._json("POST", f"batches/{_quoted(batch)}/cancel"))
 
     def delete(self, batch: str) -> None:
         with _translated():
-            _raise_problem(self._http.delete(f"batches/{batch}"))
+            _raise_problem(self._http.delete(f"batches/{_quoted(batch)}"))
 
     def _items(self, address: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         asked: dict[str, Any] = {**query, "limit": PAGE}
@@ -97,6 +100,16 @@ class Client:
             _raise_problem(response)
             body: dict[str, Any] = response.json()
             return body
+
+
+def _read(kind: type[V], body: object) -> V:
+    """A record from the server's JSON. Raises `Broken` for what is none."""
+    with _translated():
+        return kind.model_validate(body)
+
+
+def _quoted(batch: str) -> str:
+    return quote(batch, safe="")
 
 
 def _parts(path: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, "_Late", str]]:
