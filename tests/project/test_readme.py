@@ -3,7 +3,9 @@
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -67,5 +69,11 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_the_command_says_its_version() -> None:
-    done = subprocess.run(["neurobatch", "--version"], capture_output=True, text=True, timeout=60, check=True)
-    assert re.fullmatch(r"neurobatch \d+\.\d+\.\d+\S*\n", done.stdout)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "neurobatch", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert re.fullmatch(r"neurobatch, version \d+\.\d+\.\d+\S*\n", done.stdout)
