@@ -1,6 +1,6 @@
 """Fit a plane into a network's square, and bring what the network says back onto the plane's own grid.
 
-A letterbox: the aspect is kept (the physical one where spacing is known), the picture centred, the rest black.
+A letterbox: the aspect is kept (the physical one where it is known), the picture centred, all else black.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,1 @@
+"""The networks: architectures, engines that run them, registry, training, evaluation, cards and weights."""

@@ -1,0 +1,171 @@
+"""Labelled pictures to train and to evaluate on, read from folders in the layout of the test data.
+
+A set is a folder with `slices.csv` (LGG: columns patient, slice, file, mask, tumour_pixels, split; T1ce: also
+class) or with `images.csv` (web: file, label, source, group, split, mask, mask_source). In masks 255 is tumour.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobatch.codes import Code
+from neurobatch.errors import Refused
+from pipeline.prepare.fit import Fit
+from pipeline.prepare.profiles import prepare
+
+Definition = Literal["flair", "core"]
+View = Literal["colour", "pre", "flair", "post"]
+CHANNEL_OF: dict[View, int] = {"pre": 0, "flair": 1, "post": 2}  # of an LGG composite, for an RGB reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One labelled picture of a set."""
+
+    source: str  # lgg, t1ce, or for web pictures where they were found
+    file: Path
+    mask: Path | None  # None: no outline, which says nothing about the label
+    mask2: Path | None  # a second reader's outline
+    definition: Definition | None  # what the outline outlines
+    tumour: bool
+    group: str  # patient, or pictures that are near-duplicates: never split
+    split: str  # train, val
+    plane: str  # axial, coronal, sagittal; empty where it is not stated
+    doubtful: bool  # somebody who looked at it doubts the label
+
+
+def read_sets(folder: Path) -> list[Item]:
+    """Read every set in `folder`: it is a set itself, or holds sets as sub-folders.
+
+    Raises:
+        Refused: `no_sources`, there is no set here.
+    """
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    items = [item for place in places for item in _read_set(place)]
+    if not items:
+        raise Refused(Code.NO_SOURCES, "the folder holds no slices.csv and no images.csv")
+    return items
+
+
+def _read_set(folder: Path) -> list[Item]:
+    slices, images = folder / "slices.csv", folder / "images.csv"
+    if slices.is_file():
+        rows = _rows(slices)
+        return [_core(folder, row) if "class" in row else _flair(folder, row) for row in rows]
+    return [_web(folder, row) for row in _rows(images)] if images.is_file() else []
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _flair(folder: Path, row: dict[str, str]) -> Item:
+    return Item(source="lgg", file=folder / row["file"], mask=folder / row["mask"], mask2=None,
+                definition="flair", tumour=int(row["tumour_pixels"]) > 0, group=row["patient"],
+                split=row["split"], plane="axial", doubtful=False)
+
+
+def _core(folder: Path, row: dict[str, str]) -> Item:
+    second = row.get("mask2")
+    return Item(source="t1ce", file=folder / row["file"], mask=folder / row["mask"],
+                mask2=folder / second if second else None, definition="core",
+                tumour=int(row["tumour_pixels"]) > 0, group=row["patient"], split=row["split"],
+                plane=row["plane"], doubtful=False)
+
+
+def _web(folder: Path, row: dict[str, str]) -> Item:
+    return Item(source=row["source"], file=folder / row["file"],
+                mask=folder / row["mask"] if row["mask"] else None, mask2=None,
+                definition="core" if row["mask"] else None,
+                tumour=row["label"] == "yes", group=row["group"], split=row["split"], plane="",
+                doubtful=bool(row.get("note")))
+
+
+def read_plane(file: Path, view: View = "colour") -> NDArray[np.uint8]:
+    """Decode a picture to a plane `(h, w, 3)` RGB uint8; `(h, w)` where it is grey, or for a view of one channel.
+
+    Raises:
+        Refused: `unreadable`, it cannot be decoded.
+    """
+    picture = cv2.imread(os.fspath(file), cv2.IMREAD_ANYCOLOR)
+    if picture is None:
+        raise Refused(Code.UNREADABLE, "a picture of the set cannot be decoded")
+    if picture.ndim == 2:
+        return np.asarray(picture, np.uint8)
+    rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    if view == "colour":
+        return rgb
+    return np.ascontiguousarray(rgb[:, :, CHANNEL_OF[view]])
+
+
+def read_mask(file: Path) -> NDArray[np.bool_]:
+    """Decode an outline to `(h, w)` bool.
+
+    Raises:
+        Refused: `unreadable`, it cannot be decoded.
+    """
+    grey = cv2.imread(os.fspath(file), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise Refused(Code.UNREADABLE, "an outline of the set cannot be decoded")
+    return np.asarray(grey > 127)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Prepared pictures of a set in memory-mapped arrays, so that an epoch decodes nothing."""
+
+    items: tuple[Item, ...]
+    views: tuple[View, ...]  # one per row, beside `items`
+    pictures: NDArray[np.uint8]  # (n, size, size, 3)
+    masks: NDArray[np.uint8]  # (n, size, size), 255 = tumour; zero where there is no outline
+
+
+def open_cache(rows: Sequence[tuple[Item, View]], profile: str, size: int, folder: Path) -> Cache:
+    """Prepare `rows` once, and map what was prepared.
+
+    The folder's name holds a digest over rows, profile and size, so another choice never meets old pictures.
+
+    Raises:
+        Refused: a picture or an outline cannot be decoded, or the profile is unknown.
+    """
+    place = folder / f"{profile}-{size}-{_digest(rows, profile, size)}"
+    if not (place / "masks.npy").is_file():
+        _fill(rows, profile, size, place)
+    return Cache(items=tuple(item for item, _ in rows), views=tuple(view for _, view in rows),
+                 pictures=np.load(place / "pictures.npy", mmap_mode="r"),
+                 masks=np.load(place / "masks.npy", mmap_mode="r"))
+
+
+def _fill(rows: Sequence[tuple[Item, View]], profile: str, size: int, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    shape = (len(rows), size, size)
+    pictures = np.lib.format.open_memmap(place / "pictures.tmp", "w+", np.uint8, (*shape, 3))
+    masks = np.lib.format.open_memmap(place / "masks.tmp", "w+", np.uint8, shape)
+    for index, (item, view) in enumerate(rows):
+        pictures[index] = prepare(read_plane(item.file, view), profile, size)
+        if item.mask is not None and item.tumour:
+            masks[index] = fitted_mask(read_mask(item.mask), size)
+    pictures.flush()
+    masks.flush()
+    (place / "pictures.tmp").rename(place / "pictures.npy")
+    (place / "masks.tmp").rename(place / "masks.npy")
+
+
+def fitted_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
+    """An outline `(h, w)` bool in the network's square `(size, size)` uint8, 255 = tumour."""
+    square = Fit.of(mask.shape[0], mask.shape[1], size).apply(mask.astype(np.uint8) * 255)
+    return np.asarray((square[:, :, 0] > 127) * 255, np.uint8)
+
+
+def _digest(rows: Iterable[tuple[Item, View]], profile: str, size: int) -> str:
+    text = "\n".join(f"{item.source} {item.file.name} {view}" for item, view in rows)
+    return hashlib.sha256(f"{profile} {size}\n{text}".encode()).hexdigest()[:12]

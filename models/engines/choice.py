@@ -1,0 +1,78 @@
+"""Which engine a process uses, decided once, by the function that wires it."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from models.engines.seam import Engine, Precision
+from models.registry import networks, open_weights
+from neurobatch.codes import Code
+from neurobatch.errors import Broken
+
+GPU = Path("/dev/nvidia0")  # there where the driver sees a card, in containers too
+
+
+def choose(
+    name: str, cache: Path, *, precision: Precision = "float32", threads: int | None = None, gpu: Path = GPU
+) -> Engine:
+    """Make the engine of this name; importing its library is left to this moment.
+
+    Args:
+        name: `openvino`, `tensorflow`, `timed`, or `auto`: TensorFlow where there is an NVIDIA GPU and its libraries,
+            else OpenVINO, else TensorFlow.
+        cache: folder for converted networks.
+        precision: `float32`, or `bfloat16` (faster where the processor multiplies it; differs in the third digit).
+        threads: threads a network call, None for the library's own choice.
+        gpu: the device file that says that there is a GPU.
+
+    Raises:
+        Broken: `no_engine`, there is no such engine or its library is not installed.
+    """
+    wanted = _best(gpu) if name == "auto" else name
+    makers: dict[str, Callable[[], Engine]] = {
+        "openvino": lambda: _openvino(cache, precision, threads),
+        "tensorflow": lambda: _tensorflow(precision, threads),
+        "timed": _timed,
+    }
+    if wanted not in makers:
+        raise Broken(Code.NO_ENGINE, f"there is no engine {wanted!r}")
+    try:
+        return makers[wanted]()
+    except ImportError as error:
+        raise Broken(Code.NO_ENGINE, f"{wanted} cannot be imported: {error.name}") from error
+
+
+def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "float32") -> list[str]:
+    """Convert all shipped networks ahead, as an installation does; gives their names.
+
+    Raises:
+        Broken: a weight file is damaged, or the engine cannot run here.
+    """
+    chosen = choose(engine, cache, precision=precision)
+    for name in networks():
+        chosen.load(name, open_weights(name), batch=1)
+    return sorted(networks())
+
+
+def _best(gpu: Path) -> str:
+    if gpu.exists() and importlib.util.find_spec("nvidia") and importlib.util.find_spec("tensorflow"):
+        return "tensorflow"
+    return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
+
+
+def _openvino(cache: Path, precision: Precision, threads: int | None) -> Engine:
+    from models.engines.openvino import OpenVino
+
+    return OpenVino(cache=cache, precision=precision, threads=threads)
+
+
+def _tensorflow(precision: Precision, threads: int | None) -> Engine:
+    from models.engines.tensorflow import TensorFlow
+
+    return TensorFlow(precision=precision, threads=threads)
+
+
+def _timed() -> Engine:
+    from models.engines.timed import Timed
+
+    return Timed()

@@ -1,0 +1,107 @@
+"""OpenVINO, the engine for ordinary processors. Loading a network that was converted before needs no TensorFlow."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from models.engines.processor import processor_class
+from models.engines.seam import SIDE, Outputs, Pictures, Precision, in_batches
+from neurobatch.codes import Code
+from neurobatch.errors import Broken
+
+FORM = "1"  # of what `convert` writes; a change makes all networks be converted again
+HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+CONVERT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVino:
+    """Engine on this machine's processor; converted networks are kept under `cache`, by digest of their weights."""
+
+    cache: Path
+    precision: Precision = "float32"
+    threads: int | None = None  # None: OpenVINO's own choice
+    name: str = "openvino"
+
+    @property
+    def processor(self) -> str:
+        """The class of processor, within which outputs are the same bytes."""
+        return processor_class(self.precision)
+
+    def load(self, network: str, weights: Path, batch: int) -> "OpenVinoPredictor":
+        """Make a network ready; it is converted first where that has not been done. See `Engine.load`."""
+        graph = openvino.Core().read_model(self.converted(network, weights))
+        graph.reshape([batch, SIDE, SIDE, 3])
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision], "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        if self.threads is not None:
+            options["INFERENCE_NUM_THREADS"] = self.threads
+        return OpenVinoPredictor(openvino.Core().compile_model(graph, "CPU", options), batch)
+
+    def converted(self, network: str, weights: Path) -> Path:
+        """The network in OpenVINO's form, made now if need be. Two processes at once do no harm.
+
+        Raises:
+            Broken: `weights_damaged`, there is no such file or it does not fit; `no_engine`, converting failed.
+        """
+        if not weights.is_file():
+            raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file of {network} is missing")
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+        place = self.cache / f"{network}-{digest}-openvino-{_version()}-{FORM}"
+        if not (place / "network.xml").is_file():
+            self._convert(network, weights, place)
+        return place / "network.xml"
+
+    def _convert(self, network: str, weights: Path, place: Path) -> None:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.cache, prefix=".converting-") as work:
+            fresh = Path(work) / "fresh"
+            fresh.mkdir()
+            _in_own_process(network, weights, fresh)
+            try:
+                fresh.rename(place)
+            except OSError:  # another process was first; its network is the same
+                if not (place / "network.xml").is_file():
+                    shutil.rmtree(place, ignore_errors=True)
+                    fresh.rename(place)
+
+
+class OpenVinoPredictor:
+    """A compiled network with one device batch shape."""
+
+    def __init__(self, compiled: openvino.CompiledModel, batch: int) -> None:
+        self._request = compiled.create_infer_request()
+        self._batch = batch
+
+    def predict(self, pictures: Pictures) -> Outputs:
+        """See `Predictor.predict`."""
+        return in_batches(pictures, self._batch, self._run)
+
+    def _run(self, batch: Pictures) -> Outputs:
+        return np.asarray(self._request.infer([batch])[0], np.float32)
+
+
+def _version() -> str:
+    return str(openvino.__version__).split("-", maxsplit=1)[0]
+
+
+def _in_own_process(network: str, weights: Path, folder: Path) -> None:
+    """Convert where TensorFlow's memory goes away afterwards."""
+    rooms = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "PYTHONPATH": rooms, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3",
+                   "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-m", "models.engines.convert", network, str(weights.absolute()), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CONVERT_SECONDS,
+                          check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise Broken(Code.NO_ENGINE, f"{network} could not be converted for OpenVINO: {last[0]}")

@@ -1,0 +1,33 @@
+"""MobileNet classifier (Howard et al., arXiv 1704.04861): tumour on this slice, or not."""
+
+from dataclasses import dataclass
+
+import keras
+
+from models.blocks import pooled, scaled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of the network."""
+
+    side: int = 224  # px
+    alpha: float = 1.0  # width of the backbone
+    dropout: float = 0.3
+
+
+def build(sizes: Sizes = Sizes()) -> keras.Model:
+    """`(B, side, side, 3)` grey levels 0…255 to one logit `(B, 1)` float32; weights are random."""
+    inputs = keras.Input((sizes.side, sizes.side, 3), name="picture")
+    backbone = keras.applications.MobileNet(
+        input_tensor=scaled(inputs), alpha=sizes.alpha, include_top=False, weights=None, name="backbone")
+    x = pooled(backbone.output)
+    x = keras.layers.Dropout(sizes.dropout, name="dropout")(x)
+    logit = keras.layers.Dense(1, dtype="float32", name="logit")(x)
+    return keras.Model(inputs, logit, name="mobilenet")
+
+
+def donor(sizes: Sizes = Sizes()) -> keras.Model:
+    """The bare backbone, into which ImageNet weights can be loaded; layers are named as in `build`."""
+    return keras.applications.MobileNet(
+        input_shape=(sizes.side, sizes.side, 3), alpha=sizes.alpha, include_top=False, weights=None)

@@ -1,0 +1,60 @@
+"""The architectures by name: what to build, and where its backbone comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from models import mobilenet, resnet50v2, unet
+from models.engines.seam import SIDE
+from models.weightfile import check
+from neurobatch.codes import Code
+from neurobatch.errors import Broken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How a network is built."""
+
+    build: Callable[[int], keras.Model]  # side in px to the network
+    donor: Callable[[int], keras.Model]  # side in px to the bare backbone
+    segments: bool = False  # gives masks, not a logit
+    stem_end: str = ""  # layer up to which the network stays as it came; its output is computed once and kept
+
+
+NETWORKS = {
+    "mobilenet": Architecture(build=lambda side: mobilenet.build(mobilenet.Sizes(side=side)),
+                              donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side))),
+    "resnet50v2": Architecture(build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
+                               donor=lambda side: resnet50v2.donor(resnet50v2.Sizes(side=side)),
+                               stem_end=resnet50v2.STEM_END),
+    "unet": Architecture(build=lambda side: unet.build(unet.Sizes(side=side)),
+                         donor=lambda side: unet.donor(unet.Sizes(side=side)), segments=True),
+}
+
+
+def load(name: str, weights: Path, policy: str = "float32") -> keras.Model:
+    """Build a network for its full size and load a weight file into it.
+
+    Args:
+        name: architecture.
+        weights: `.weights.h5`; only arrays are read from it, and only arrays may be in it.
+        policy: Keras's dtype policy, `float32` or `mixed_bfloat16`.
+
+    Raises:
+        Broken: `no_engine`, there is no such architecture; `weights_damaged`, the file does not fit it.
+    """
+    if name not in NETWORKS:
+        raise Broken(Code.NO_ENGINE, f"there is no architecture {name!r}")
+    check(weights)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = NETWORKS[name].build(SIDE)
+        network.load_weights(weights)
+    except (ValueError, KeyError) as error:
+        raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file does not fit the architecture {name}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    return network

@@ -1,0 +1,85 @@
+"""The shipped networks: names, files, digests, and what turns their outputs into a verdict.
+
+Read from `weights/registry.json`, which `python -m models.publish` writes. Imports no TensorFlow, OpenCV or pydicom.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from neurobatch.codes import Code
+from neurobatch.errors import Broken
+from neurobatch.records import ModelPin
+
+FOLDER = Path(__file__).parent
+WEIGHTS = FOLDER / "weights"
+CARDS = FOLDER / "cards"
+TABLE = WEIGHTS / "registry.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One shipped network."""
+
+    name: str
+    kind: Literal["classifier", "segmenter"]
+    file: str  # in `weights/`
+    sha256: str  # of the file
+    bytes: int  # length of the file
+    profile: str  # how its slices are prepared
+    size: int  # px, side of its square
+    temperature: float  # a logit is divided by it before it becomes a probability
+    threshold: float  # calibrated probability from which a slice is positive; of a pixel for a segmenter
+    review_low: float  # calibrated probabilities from here …
+    review_high: float  # … to here need review
+    channels: tuple[str, ...]  # what each mask channel means; empty for classifiers
+    licence: str  # of the weights
+
+    @property
+    def card(self) -> Path:
+        """What is known of the network: data, figures, limits."""
+        return CARDS / f"{self.name}.md"
+
+    def probability(self, logit: float) -> float:
+        """A classifier's calibrated probability of tumour."""
+        return 0.5 * (1.0 + math.tanh(logit / self.temperature / 2))
+
+    def pin(self, profile: str | None = None) -> ModelPin:
+        """The network as a batch is pinned to it; with a `profile` that the batch forces, or its own."""
+        return ModelPin.model_validate({
+            "name": self.name, "kind": self.kind, "sha256": self.sha256, "profile": profile or self.profile,
+            "size": self.size, "temperature": self.temperature, "threshold": self.threshold,
+            "review_low": self.review_low, "review_high": self.review_high, "channels": self.channels,
+            "forced": profile is not None and profile != self.profile})
+
+
+@cache
+def networks() -> dict[str, Network]:
+    """All shipped networks by name.
+
+    Raises:
+        Broken: `weights_damaged`, the table is missing or not well formed.
+    """
+    try:
+        rows: list[dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
+        return {row["name"]: Network(**{**row, "channels": tuple(row["channels"])}) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Broken(Code.WEIGHTS_DAMAGED, "the table of networks is missing or damaged") from error
+
+
+def open_weights(name: str, folder: Path = WEIGHTS) -> Path:
+    """The weight file of a shipped network, after its digest was checked.
+
+    Raises:
+        Broken: `weights_damaged`, the file is missing or differs from the table.
+        KeyError: there is no such network.
+    """
+    network = networks()[name]
+    file = folder / network.file
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != network.sha256:
+        raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file of {name} is missing or not the one that was published")
+    return file
