@@ -5,7 +5,7 @@ from flask import Response, request
 
 from api.answers import answer, fresh
 from api.services import services
-from api.shapes import CodeList, CodeView, Health, ModelList, ModelView
+from api.shapes import CodeList, CodeView, Health, ModelList, ModelView, Readiness
 from models.registry import networks
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.version import VERSION
@@ -55,6 +55,7 @@ def health() -> Response:
 
 
 @about.get("/readyz")
+@about.output(Readiness)
 @about.doc(operation_id="readiness", security=[], responses={200: "Batches would be worked on now.", 503: "Not now."})
 def ready() -> Response:
     """Whether batches would be worked on now: store, broker, and a worker that is alive"""

@@ -88,7 +88,7 @@ def cancel(batch: str) -> Response:
     """
     key = key_of(batch)
     services().intake.cancel(key)
-    return answer(services().status.read(key), 202)
+    return answer(services().status.read(key, look=True), 202)
 
 
 @batches.delete("/<batch>")
@@ -98,7 +98,9 @@ def delete(batch: str) -> Response:
 
     One that still runs is cancelled first. From now on it answers 410, and 404 once nothing is left of it.
     """
-    services().intake.delete(key_of(batch))
+    key = key_of(batch)
+    services().intake.delete(key)
+    services().status.forget(key)
     return Response(status=202)
 
 

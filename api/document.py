@@ -3,6 +3,7 @@
 APIFlask 3 would name a record anew below each that holds it (`Status.Counts`, `End.Counts`).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from apiflask import APIFlask
@@ -28,6 +29,8 @@ COMPONENTS: tuple[type[BaseModel], ...] = (
     shapes.Problem,
 )
 
+Responses = dict[int | str, dict[str, str | dict[str, dict[str, Any]]]]  # as APIFlask wants them
+
 _REF = "#/components/schemas/"
 _PROBLEM = {
     "description": "An error: RFC 9457, with a stable code (see `/v1/codes`).",
@@ -48,6 +51,15 @@ _FORM = {
 }
 
 
+def gives(media_type: str, responses: Mapping[int, str]) -> Responses:
+    """The responses of an address that gives a file, by status and with their descriptions."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        status: {"description": description, "content": {media_type: schema}}
+        for status, description in responses.items()
+    }
+
+
 def register(app: APIFlask) -> None:
     """Have `app` publish the document."""
     app.config["OPENAPI_VERSION"] = "3.1.0"
@@ -64,11 +76,12 @@ def complete(spec: dict[str, Any]) -> dict[str, Any]:
     _, schema = models_json_schema([(model, "serialization") for model in COMPONENTS], ref_template=_REF + "{model}")
     spec["components"]["schemas"] = schema["$defs"]
     spec["components"].setdefault("securitySchemes", {"token": {"type": "http", "scheme": "bearer"}})
-    spec["security"] = [{"token": []}, {}]  # `{}`: on loopback without tokens
+    # `{}` below: on loopback without tokens
+    spec["security"] = [{"token": []}, {}]
     for path in spec["paths"].values():
         for operation in path.values():
             if isinstance(operation, dict):
-                operation["responses"]["default"] = _PROBLEM
+                _complete_responses(operation["responses"])
     submit = spec["paths"]["/v1/batches"]["post"]
     submit["requestBody"] = {
         "required": True,
@@ -88,6 +101,13 @@ def complete(spec: dict[str, Any]) -> dict[str, Any]:
         }
     ]
     return {name: _own_names(part) for name, part in spec.items()}
+
+
+def _complete_responses(responses: dict[str, Any]) -> None:
+    for status, response in responses.items():
+        if status >= "400" and "content" in response:
+            response["content"] = _PROBLEM["content"]
+    responses["default"] = _PROBLEM
 
 
 def _own_names(node: Any) -> Any:

@@ -10,6 +10,7 @@ from flask import Response, request
 from stream_zip import ZIP_AUTO, Method, stream_zip
 
 from api.answers import attached, content
+from api.document import gives
 from api.intake import shown_path
 from api.services import key_of, services
 from neurobatch.codes import DISCLAIMER, Code
@@ -31,21 +32,24 @@ Member = tuple[str, datetime, int, Method, Iterable[bytes]]
 
 
 @downloads.get("/results.jsonl")
-@downloads.doc(operation_id="get_results_jsonl", responses={200: "One result a line, in plan order."})
+@downloads.doc(
+    operation_id="get_results_jsonl",
+    responses=gives("application/jsonl", {200: "One result a line, in plan order."}),
+)
 def results_jsonl(batch: str) -> Response:
     """Get all results as JSON Lines, once the batch is finished"""
     return _file(batch, "results", "jsonl", "application/jsonl")
 
 
 @downloads.get("/results.csv")
-@downloads.doc(operation_id="get_results_csv", responses={200: "One row a scan, in plan order."})
+@downloads.doc(operation_id="get_results_csv", responses=gives("text/csv", {200: "One row a scan, in plan order."}))
 def results_csv(batch: str) -> Response:
     """Get all results as a table, once the batch is finished"""
     return _file(batch, "table", "csv", "text/csv; charset=utf-8")
 
 
 @downloads.get("/results.zip")
-@downloads.doc(operation_id="get_results_zip", responses={200: "A zip archive."})
+@downloads.doc(operation_id="get_results_zip", responses=gives("application/zip", {200: "All tables and artifacts."}))
 def results_zip(batch: str) -> Response:
     """Get tables and all artifacts as one zip, once the batch is finished
 

@@ -31,7 +31,8 @@ def newest_batches(ledger: Ledger, tenant: str, before: str | None = None) -> It
     if first is None:
         return
     start = _milliseconds(first)
-    end = _milliseconds(before) + 1 if before else int(datetime.now(UTC).timestamp() * 1000) + _FIRST_WINDOW
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    end = max(_milliseconds(before) if before else now, start) + 1
     bound = before or _LAST_ID
     window = _FIRST_WINDOW
     while end > start:

@@ -4,6 +4,7 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from api.answers import attached, content, fresh
+from api.document import gives
 from api.downloads import taken_name
 from api.listings import scan, scan_page
 from api.services import key_of, services
@@ -52,7 +53,7 @@ def show(batch: str, scan_id: str) -> Response:
 @scans.get("/<scan_id>/artifacts/<name>")
 @scans.doc(
     operation_id="get_artifact",
-    responses={200: "The file.", 206: "The range that was asked for.", 416: "There is no such range."},
+    responses=gives("*/*", {200: "The file.", 206: "The range that was asked for."}),
 )
 def artifact(batch: str, scan_id: str, name: str) -> Response:
     """Get one file of a scan's result: mask, overlay, report

@@ -4,15 +4,23 @@ Redis answers where it is ready; else the store does, from which each committed 
 a reader has told it never takes back: where Redis knows less than was told already, the store is asked.
 """
 
+import contextlib
+import math
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
 from neurobatch.codes import DISCLAIMER, Code
+from neurobatch.errors import Refused, Unavailable
 from neurobatch.records import Batch, BatchState, Counts, End, Status
 from storage.ledger import Ledger
 from storage.names import BatchKey, page_of_shard
+from storage.progress import Progress, Snapshot
 
+LOOK_SECONDS = 1.0  # between two looks at what only the store knows: wishes, the end
+SILENT_SECONDS = 2.0  # that Redis is left alone after it did not answer
 REMEMBERED = 256  # batches of which a reader remembers what it read
 
 
@@ -58,7 +66,10 @@ def tally(ledger: Ledger, key: BatchKey, before: Tally) -> Tally:
 class _Seen:
     """What a reader knows of one batch."""
 
+    batch: Batch | None = None
     end: End | None = None
+    cancelling: bool = False
+    looked: float = -math.inf  # when the store was last asked for the three above, seconds
     tally: Tally = field(default_factory=Tally)
     told: int = 0  # scans done, as last told
 
@@ -66,29 +77,74 @@ class _Seen:
 class StatusReader:
     """Reads statuses; one a process, shared by its threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        progress: Progress | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
+        self._progress = progress
+        self._clock = clock
+        self._silent_until = -math.inf  # Redis is not asked before
         self._lock = Lock()
         self._seen: OrderedDict[BatchKey, _Seen] = OrderedDict()
 
-    def read(self, key: BatchKey) -> Status:
-        """Where a batch stands now.
+    def read(self, key: BatchKey, *, look: bool = False) -> Status:
+        """Where a batch stands now; `look` has the store asked for wishes and the end, however short ago it was.
 
         Raises:
             Refused: `not_found`, or `gone` while it is being deleted.
             Unavailable: the store does not answer.
         """
-        batch = self._ledger.batch(key)
         seen = self._remember(key)
-        if seen.end is None:
-            seen.end = self._ledger.end(key)
+        snapshot = self._snapshot(key) if seen.end is None else None
+        complete = snapshot is not None and snapshot.planned and snapshot.counts.done >= snapshot.scans
+        if snapshot is None or complete or look or self._clock() - seen.looked > LOOK_SECONDS:
+            self._look(key, seen)
+        batch = seen.batch
+        assert batch is not None, "it was read at the first look"
         if seen.end is not None:
             return finished_status(batch, seen.end)
         if batch.abandoned:
-            return _status(batch, BatchState.ABANDONED, Tally(), code=Code.NEVER_HANDED_OVER)
-        seen.tally = tally(self._ledger, key, seen.tally)
-        state = BatchState.RUNNING if seen.tally.begun else BatchState.ACCEPTED
-        return _status(batch, state, seen.tally, cancelling=self._ledger.cancelling(key))
+            return _status(batch, seen, Tally(), BatchState.ABANDONED)
+        if snapshot is None or snapshot.counts.done < seen.told:
+            seen.tally = tally(self._ledger, key, seen.tally)
+            found = seen.tally
+        else:
+            found = _whole(snapshot)
+        seen.told = found.counts.done
+        return _status(batch, seen, found, BatchState.RUNNING if found.begun else BatchState.ACCEPTED)
+
+    def forget(self, key: BatchKey) -> None:
+        """The batch is being deleted: every process learns it at its next reading."""
+        self._drop(key)
+        if self._progress is not None:
+            with contextlib.suppress(Unavailable):
+                self._progress.forget(key)
+
+    def _look(self, key: BatchKey, seen: _Seen) -> None:
+        """Ask the store what Redis does not know: whether the batch is there, ended, or to be cancelled."""
+        try:
+            seen.batch = self._ledger.batch(key)
+        except Refused:
+            self._drop(key)
+            raise
+        if seen.end is None:
+            seen.end = self._ledger.end(key)
+            seen.cancelling = seen.end is None and self._ledger.cancelling(key)
+        seen.looked = self._clock()
+
+    def _snapshot(self, key: BatchKey) -> Snapshot | None:
+        """What Redis says; None where its counts are not whole or it does not answer."""
+        if self._progress is None or self._clock() < self._silent_until:
+            return None
+        try:
+            return self._progress.read(key)
+        except Unavailable:
+            self._silent_until = self._clock() + SILENT_SECONDS
+            return None
 
     def _remember(self, key: BatchKey) -> _Seen:
         with self._lock:
@@ -97,6 +153,25 @@ class StatusReader:
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
             return seen
+
+    def _drop(self, key: BatchKey) -> None:
+        with self._lock:
+            self._seen.pop(key, None)
+
+
+def status(ledger: Ledger, progress: Progress | None, key: BatchKey) -> Status:
+    """Where a batch stands, for who asks once. Raises as `StatusReader.read`."""
+    return StatusReader(ledger, progress).read(key)
+
+
+def _whole(snapshot: Snapshot) -> Tally:
+    return Tally(
+        planned=snapshot.planned,
+        begun=snapshot.begun,
+        scans=snapshot.scans,
+        left_out=snapshot.left_out,
+        counts=snapshot.counts,
+    )
 
 
 def finished_status(batch: Batch, end: End) -> Status:
@@ -117,19 +192,17 @@ def finished_status(batch: Batch, end: End) -> Status:
     )
 
 
-def _status(
-    batch: Batch, state: BatchState, tally: Tally, *, code: Code | None = None, cancelling: bool = False
-) -> Status:
+def _status(batch: Batch, seen: _Seen, tally: Tally, state: BatchState) -> Status:
     return Status(
         id=batch.id,
         label=batch.label,
         state=state,
-        code=code,
+        code=Code.NEVER_HANDED_OVER if state is BatchState.ABANDONED else None,
         created=batch.created,
         planned=tally.planned,
         scans=tally.scans,
         counts=tally.counts,
         left_out=tally.left_out,
-        cancelling=cancelling,
+        cancelling=seen.cancelling,
         disclaimer=DISCLAIMER,
     )
