@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydicom import config
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -27,6 +27,7 @@ from pipeline.read.streams import RAW, Head, TooLong, inflated
 
 PYDICOM_ERRORS = (
     InvalidDicomError,
+    BytesLengthException,
     EOFError,
     ValueError,
     TypeError,
@@ -131,7 +132,8 @@ def translated(code: Code, detail: str) -> Iterator[None]:
         try:
             yield
         except PYDICOM_ERRORS as error:
-            raise ScanFailed(code, f"{detail} ({type(error).__name__})") from error
+            # Not chained: pydicom's messages quote the file's bytes, which may be a patient's name.
+            raise ScanFailed(code, f"{detail} ({type(error).__name__})") from None
 
 
 def read_header(head: Head) -> DicomHeader | None:

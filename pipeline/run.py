@@ -1,0 +1,295 @@
+"""The order of the pipeline, once. Read this file first.
+
+    bytes      `decode`    the files of a scan become planes with their geometry and warnings
+    planes     `look`      slices of air are told; the rest is worth a network's time
+    squares    `squares`   each slice is prepared as a network was trained: its profile, its size
+    logits     (network)   a classifier says of each square how much it looks like a tumour
+    verdict    `judge`     calibrated, over neighbouring slices, against threshold and band: the finding
+    squares    `squares`   where the finding or the options want it, slices are prepared for the segmenter
+    maps       (network)   the segmenter says of each pixel how much it belongs to a tumour
+    result     `conclude`  masks on the scan's own grid, extents, overlay, report: the files, and the line of
+    the result
+
+Everything here is pure: no store, no queue, no network, no clock. What a result depends on comes in as
+arguments.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobatch.codes import Code
+from neurobatch.errors import Broken, NeurobatchError, ScanFailed
+from neurobatch.records import (
+    Artifact,
+    Extent,
+    Finding,
+    ModelPin,
+    ModelUse,
+    Options,
+    PlannedScan,
+    Result,
+    ScanKind,
+    ScanState,
+)
+from pipeline import drawing, finding, masks
+from pipeline.emptiness import shown_slices
+from pipeline.finding import Probabilities, VolumeRule
+from pipeline.limits import Limits
+from pipeline.masks import MASK_THRESHOLD, Masks
+from pipeline.prepare.profiles import prepare
+from pipeline.read.dicom import read_series
+from pipeline.read.nifti import read_nifti
+from pipeline.read.pictures import read_picture
+from pipeline.report import MaskReport, SliceReport, report
+from pipeline.volumes import Planes, Volume, ordered
+
+MEDIA_TYPES = {
+    "mask.png": "image/png",
+    "mask.nii.gz": "application/gzip",
+    "overlay.png": "image/png",
+    "report.json": "application/json",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """All that a result depends on besides the scan's bytes."""
+
+    pins: tuple[ModelPin, ...]  # the networks of the batch
+    options: Options
+    engine: str
+    precision: str
+    processor: str  # class of processor
+    software: str  # version of neurobatch
+    limits: Limits = field(default_factory=Limits)
+    rule: VolumeRule = field(default_factory=VolumeRule)
+    least_mask_pixels: int = 0  # smaller regions of a mask are taken away; 0 keeps all
+
+    @property
+    def classifiers(self) -> tuple[ModelPin, ...]:
+        """The networks that judge."""
+        return tuple(pin for pin in self.pins if pin.kind == "classifier")
+
+    @property
+    def segmenter(self) -> ModelPin | None:
+        """The network that draws masks, where the batch has one."""
+        return next((pin for pin in self.pins if pin.kind == "segmenter"), None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What the classifiers said of a scan."""
+
+    finding: Finding
+    probabilities: Mapping[str, Probabilities]  # by classifier, `(n,)`, 0 for empty slices
+    shown: tuple[int, ...]  # slices that show something
+    wants_mask: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """A scan's result, but for where it came from."""
+
+    finding: Finding
+    extents: tuple[Extent, ...]
+    warnings: tuple[Code, ...]
+    slices: int
+    files: Mapping[str, bytes]  # artifacts by name
+
+
+def decode(kind: ScanKind, files: Sequence[bytes], limits: Limits) -> Volume:
+    """Read a scan's files.
+
+    Raises:
+        ScanFailed: with the code that says why.
+    """
+    if kind is ScanKind.DICOM:
+        return read_series(files, limits)
+    if len(files) != 1:
+        raise ScanFailed(Code.SERIES_INCONSISTENT, f"{len(files)} files for one {kind}")
+    return read_nifti(files[0], limits) if kind is ScanKind.NIFTI else read_picture(files[0], limits)
+
+
+def look(volume: Volume) -> tuple[int, ...]:
+    """Indexes of the slices that show something."""
+    return tuple(int(index) for index in shown_slices(volume.planes))
+
+
+def squares(volume: Volume, shown: Iterable[int], pin: ModelPin) -> Iterator[tuple[int, Planes]]:
+    """Each shown slice with what the network `pin` takes of it: `(size, size, 3)` uint8."""
+    for index in shown:
+        yield index, prepare(volume.planes[index], pin.profile, pin.size, volume.geometry.pixel_mm)
+
+
+def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.float32]], setting: Setting) -> Judged:
+    """From the classifiers' logits to the finding.
+
+    Args:
+        volume: the scan.
+        shown: slices that the networks saw, from `look`.
+        logits: by classifier, `(len(shown),)` float32, in the order of `shown`.
+        setting: pins with temperatures, thresholds and bands.
+
+    Raises:
+        Broken: `internal`, a classifier's logits are missing, not finite or too few.
+    """
+    pins = setting.classifiers
+    if not len(shown):
+        nothing = {pin.name: np.zeros(len(volume.planes)) for pin in pins}
+        return Judged(finding=finding.blank(pins), probabilities=nothing, shown=(), wants_mask=False)
+    probabilities: dict[str, Probabilities] = {}
+    for pin in pins:
+        said = np.asarray(logits.get(pin.name, ()), np.float32).reshape(-1)
+        if said.shape != (len(shown),) or not np.isfinite(said).all():
+            raise Broken(Code.INTERNAL, f"{pin.name} gave {said.size} usable logits for {len(shown)} slices")
+        each = np.zeros(len(volume.planes))
+        each[list(shown)] = finding.calibrated(said, pin.temperature)
+        probabilities[pin.name] = each
+    found = finding.verdict(probabilities, pins, volume.geometry.slice_mm, setting.rule)
+    return Judged(
+        finding=found,
+        probabilities=probabilities,
+        shown=tuple(shown),
+        wants_mask=setting.segmenter is not None and finding.wants_mask(found, setting.options.segment),
+    )
+
+
+def conclude(
+    scan: PlannedScan,
+    volume: Volume,
+    judged: Judged,
+    maps: Iterable[tuple[int, NDArray[np.float32]]] | None,
+    setting: Setting,
+) -> Conclusion:
+    """Make the files of a result.
+
+    Args:
+        scan: as planned.
+        volume: as decoded.
+        judged: as `judge` found.
+        maps: slice's index and the segmenter's map `(size, size, c)` float32, for each slice that was
+            segmented; None
+            where the scan was not.
+        setting: as for `judge`.
+
+    Returns:
+        Finding, extents, warnings, and the artifacts: report.json always; a mask where the scan was
+        segmented;
+        overlay.png where it was, or where the finding is not "no tumour".
+    """
+    drawn = None
+    if maps is not None and setting.segmenter is not None:
+        drawn = masks.restored(
+            maps, volume.geometry, setting.segmenter.channels, least_pixels=setting.least_mask_pixels
+        )
+    found = judged.finding
+    if drawn is not None:
+        found = finding.with_mask(found, masks.largest_share(drawn), setting.rule)
+    extents = () if drawn is None else masks.extents(drawn, volume.geometry)
+    forced = {Code.FORCED_PROFILE} if any(pin.forced for pin in setting.pins) else set()
+    warnings = ordered({*volume.warnings, *forced})
+    shown = drawing.shown_slice(None if drawn is None else drawn.joined, _likeliest(judged))
+    files = _pictures(volume, drawn, shown, always=found.label != "no_tumour")
+    body = report(
+        scan, volume.geometry, found, warnings,
+        extents=extents,
+        shown_slice=shown,
+        mask=_mask_report(files, drawn, setting),
+        slices=_slices(volume, judged, drawn),
+        models=setting.pins,
+        engine=setting.engine,
+        precision=setting.precision,
+        processor=setting.processor,
+        software=setting.software,
+    )  # fmt: skip
+    files["report.json"] = body.pretty()
+    return Conclusion(finding=found, extents=extents, warnings=warnings, slices=len(volume.planes), files=files)
+
+
+def succeeded(scan: PlannedScan, conclusion: Conclusion, setting: Setting) -> Result:
+    """The result's line."""
+    used = [pin for pin in setting.pins if pin.kind == "classifier" or conclusion.extents]
+    return Result(
+        **_origin(scan),
+        state=ScanState.SUCCEEDED,
+        slices=conclusion.slices,
+        finding=conclusion.finding,
+        extents=conclusion.extents,
+        warnings=conclusion.warnings,
+        models=tuple(ModelUse(name=pin.name, sha256=pin.sha256, profile=pin.profile) for pin in used),
+        engine=setting.engine,
+        precision=setting.precision,
+        processor=setting.processor,
+        artifacts=tuple(artifact(name, data) for name, data in sorted(conclusion.files.items())),
+    )
+
+
+def failed(scan: PlannedScan, error: NeurobatchError) -> Result:
+    """The line of a scan that could not be judged."""
+    return Result(**_origin(scan), state=ScanState.FAILED, code=error.code)
+
+
+def artifact(name: str, data: bytes) -> Artifact:
+    """What the result's line says of a file."""
+    return Artifact(name=name, media_type=MEDIA_TYPES[name], size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _origin(scan: PlannedScan) -> dict[str, Any]:
+    return {
+        "scan": scan.id,
+        "kind": scan.kind,
+        "source": scan.files[0].source,
+        "path": scan.path,
+        "files": len(scan.files),
+        "study_uid": scan.study_uid,
+        "series_uid": scan.series_uid,
+    }
+
+
+def _likeliest(judged: Judged) -> Probabilities:
+    """Mean probability of each slice over the classifiers; where nothing was judged, the middle slice stands
+    out.
+    """
+    each = np.mean(list(judged.probabilities.values()), axis=0)
+    if not judged.shown:
+        each[len(each) // 2] = 1.0
+    return np.asarray(each)
+
+
+def _pictures(volume: Volume, drawn: Masks | None, shown: int, *, always: bool) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    if drawn is not None:
+        if volume.is_flat:
+            files["mask.png"] = masks.as_picture(drawn.joined[0])
+        else:
+            files["mask.nii.gz"] = masks.as_nifti(drawn.joined, volume.geometry)
+    if drawn is not None or always:
+        mask = None if drawn is None else drawn.joined[shown]
+        files["overlay.png"] = drawing.overlay(volume.planes[shown], mask)
+    return files
+
+
+def _mask_report(files: Mapping[str, bytes], drawn: Masks | None, setting: Setting) -> MaskReport | None:
+    if drawn is None:
+        return None
+    name = next(name for name in files if name.startswith("mask."))
+    return MaskReport(file=name, channels=drawn.names, threshold=MASK_THRESHOLD, least_pixels=setting.least_mask_pixels)
+
+
+def _slices(volume: Volume, judged: Judged, drawn: Masks | None) -> tuple[SliceReport, ...]:
+    joined = None if drawn is None else drawn.joined
+    shown = set(judged.shown)
+    return tuple(
+        SliceReport(
+            index=index,
+            empty=index not in shown,
+            probabilities={name: float(each[index]) for name, each in sorted(judged.probabilities.items())},
+            mask_pixels=None if joined is None else int(np.count_nonzero(joined[index])),
+        )
+        for index in range(len(volume.planes))
+    )
