@@ -1,0 +1,89 @@
+"""The record of bells: which have been rung and wait to be heard, so that none is rung twice while it waits.
+
+A bell may wait in a long queue for hours, and may also be lost: its hearer dies between taking and hearing it. Age
+does not tell the two apart, order does. Each bell draws a ticket from its queue; queues are heard in order; so a bell
+with a lower ticket than one that was heard already is lost, and so is one whose queue is empty. The record then lets
+it be rung again, after a grace for what overtakes by little.
+
+All bells may ring twice: the record saves work, it guards nothing. Ringing itself is the worker's.
+"""
+
+import redis
+
+from storage import keys
+from storage.broker import script, translated
+from storage.names import BatchKey
+
+GRACE = 15  # seconds in which a bell is never held to be lost, and in which one that was heard takes its lease
+
+_MARK = """
+local now = tonumber(redis.call('TIME')[1])
+local at = tonumber(redis.call('HGET', KEYS[1], 'at') or '-1')
+if at >= 0 and now - at < tonumber(ARGV[1]) then return 0 end
+local ticket = tonumber(redis.call('HGET', KEYS[1], 'ticket') or '0')
+local queue = redis.call('HGET', KEYS[1], 'queue') or ARGV[3]
+local heard = tonumber(redis.call('HGET', ARGV[4] .. queue, 'heard') or '0')
+if ticket > heard and redis.call('LLEN', ARGV[5] .. queue) > 0 then return 0 end
+local tickets = ARGV[4] .. ARGV[3]
+redis.call('HSET', KEYS[1], 'at', now, 'queue', ARGV[3], 'ticket', redis.call('HINCRBY', tickets, 'given', 1))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', tickets, ARGV[2] * 2)
+return 1
+"""
+
+_HEARD = """
+local ticket = tonumber(redis.call('HGET', KEYS[1], 'ticket') or '0')
+if ticket > 0 then
+  local tickets = ARGV[2] .. redis.call('HGET', KEYS[1], 'queue')
+  local heard = tonumber(redis.call('HGET', tickets, 'heard') or '0')
+  if ticket > heard then redis.call('HSET', tickets, 'heard', ticket) end
+end
+redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1], 'ticket', 0)
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return ticket
+"""
+
+_WAITING = """
+local now = tonumber(redis.call('TIME')[1])
+local at = tonumber(redis.call('HGET', KEYS[1], 'at') or '-1')
+if at >= 0 and now - at < tonumber(ARGV[1]) then return 1 end
+local ticket = tonumber(redis.call('HGET', KEYS[1], 'ticket') or '0')
+if ticket == 0 then return 0 end
+local queue = redis.call('HGET', KEYS[1], 'queue')
+local heard = tonumber(redis.call('HGET', ARGV[2] .. queue, 'heard') or '0')
+if ticket > heard and redis.call('LLEN', ARGV[3] .. queue) > 0 then return 1 end
+return 0
+"""
+
+
+class Bells:
+    """The record of bells waiting. All methods raise `Unavailable` where Redis does not answer."""
+
+    def __init__(self, client: "redis.Redis", grace: float = GRACE) -> None:
+        self._client = client
+        self._grace = grace
+        self._mark = script(client, _MARK)
+        self._heard = script(client, _HEARD)
+        self._waiting = script(client, _WAITING)
+
+    def mark(self, task: str, key: BatchKey, number: int = 0, *, queue: str = "normal") -> bool:
+        """Note that a bell is about to be rung. False: one waits already, so do not ring.
+
+        `number` is the shard's or the page's. If the ringing fails afterwards, call `unmark`.
+        """
+        places = (keys.tickets(""), keys.queue(""))
+        return bool(self._mark([keys.bell(task, key, number)], self._grace, keys.BELL_SECONDS, queue, *places))
+
+    def unmark(self, task: str, key: BatchKey, number: int = 0) -> None:
+        """Forget a bell, so that it may be rung again at once: it could not be rung, or its work was handed back."""
+        with translated():
+            self._client.delete(keys.bell(task, key, number))
+
+    def heard(self, task: str, key: BatchKey, number: int = 0) -> None:
+        """Note that a bell was heard. For a short grace it counts as waiting still: its hearer takes the lease."""
+        self._heard([keys.bell(task, key, number)], max(1, int(self._grace)), keys.tickets(""))
+
+    def waiting(self, task: str, key: BatchKey, number: int = 0) -> bool:
+        """Whether a bell waits to be heard, as far as the record knows."""
+        places = (keys.tickets(""), keys.queue(""))
+        return bool(self._waiting([keys.bell(task, key, number)], self._grace, *places))
