@@ -24,7 +24,7 @@ from neurobatch.errors import NeurobatchError, Refused
 from neurobatch.gateway import TOKEN, URL, Gateway, open_gateway
 from neurobatch.records import BatchState, Label, Options, ScanState, Status
 from neurobatch.settings import PREFIX, load_settings, origin
-from neurobatch.taking import take
+from neurobatch.taking import printable, take
 from neurobatch.version import VERSION
 
 SUCCEEDED, BROKEN, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -178,7 +178,7 @@ def _list_batches(batches: Iterable[Status], as_json: bool) -> None:
         counts = each.counts
         table.add_row(
             each.id, f"{each.created:%Y-%m-%d %H:%M}", each.state.value,
-            f"{counts.done}/{each.scans}", str(counts.tumour), str(counts.failed), each.label,
+            f"{counts.done}/{each.scans}", str(counts.tumour), str(counts.failed), printable(each.label),
         )  # fmt: skip
     Console().print(table)
 
@@ -210,7 +210,7 @@ def results(
         click.echo(f"{taken} files copied to {folder}", err=as_json)
     elif left_out:
         for line in gateway.left_out(batch):
-            click.echo(line.dump() if as_json else f"{line.code.value}\t{line.path}")
+            click.echo(line.dump() if as_json else f"{line.code.value}\t{printable(line.path)}")
     else:
         _show_results(gateway, found, state, finding, as_json)
     return code_of(found)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from neurobatch.codes import DISCLAIMER
 from neurobatch.records import BatchState, Label, Result, ScanState, Status
+from neurobatch.taking import printable
 
 REFRESH = 0.5  # seconds between two looks
 PLAIN_EVERY = 10.0  # seconds between two lines where no terminal listens
@@ -128,7 +129,7 @@ def scans_table(results: Iterable[Result], *, rows: int = ROWS) -> Table:
             more += 1
             continue
         table.add_row(
-            Text(result.path),
+            Text(printable(result.path)),
             Text(result.state.value),
             _finding(result),
             _chance(result),

@@ -20,9 +20,14 @@ _FORBIDDEN = re.compile(r'[<>:"|?*\\]')
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
+def printable(text: str) -> str:
+    """Text without characters that a terminal or a browser would take as a command."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def shown_path(name: str) -> str:
     """The user's path for a file, made harmless: relative, `/` between parts, no `..`, all printable."""
-    plain = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _DRIVE.sub("", name.replace("\\", "/")))
+    plain = printable(_DRIVE.sub("", name.replace("\\", "/")))
     return "/".join(part for part in plain[-LONGEST_PATH:].split("/") if part.strip() not in ("", ".", ".."))
 
 
