@@ -1,18 +1,19 @@
 """Where a batch's bytes come from: uploads in the store, and files and objects below roots, read in place."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, LeftOut, Missing, Refused, ScanFailed
-from neurobatch.records import FileRef, Source, UploadSource
+from neurobatch.records import Batch, FileRef, Source, UploadLine, UploadSource
 from neurobatch.settings import Settings
 from pipeline.limits import Limits
 from pipeline.read.streams import Readable
 from storage import names
+from storage.ledger import Ledger, split_lines
 from storage.names import BatchKey
 from storage.objects import Objects, S3Options, open_seekable, open_store
 from storage.roots import Roots, folder_of
@@ -51,6 +52,33 @@ def s3_options(settings: Settings) -> S3Options:
         session_token=session.get_secret_value() if session else None,
         ca_bundle=settings.s3_ca_bundle,
     )
+
+
+def sources_from(ledger: Ledger, batch: Batch, start: int) -> Iterator[tuple[int, Source]]:
+    """Sources with their numbers, from number `start` on; the manifest is streamed and only what is given is parsed."""
+    yield from enumerate(batch.sources[start:], start=start)
+    first = len(batch.sources)
+    lines = enumerate(_manifest(ledger, batch), start=first)
+    yield from ((number, UploadLine.load(line).source) for number, line in lines if number >= start)
+
+
+def picked(ledger: Ledger, batch: Batch, numbers: Collection[int]) -> dict[int, Source]:
+    """The sources with these numbers: what `fetch` needs for the files of a shard."""
+    found: dict[int, Source] = {n: batch.sources[n] for n in numbers if n < len(batch.sources)}
+    if len(found) == len(numbers):
+        return found
+    for number, line in enumerate(_manifest(ledger, batch), start=len(batch.sources)):
+        if number in numbers:
+            found[number] = UploadLine.load(line).source
+            if len(found) == len(numbers):
+                break
+    return found
+
+
+def _manifest(ledger: Ledger, batch: Batch) -> Iterator[bytes]:
+    if batch.manifest is None:
+        return iter(())
+    return split_lines(ledger.objects.read(names.manifest(BatchKey(batch.tenant, batch.id))))
 
 
 class Place(Protocol):
@@ -128,9 +156,7 @@ class Sources:
             with opened.stream:
                 yield from self._read(opened, wanted, isinstance(sources[number], UploadSource))
 
-    def _read(
-        self, opened: Opened, wanted: Sequence[FileRef], upload: bool
-    ) -> Iterator[tuple[FileRef, Fetched]]:
+    def _read(self, opened: Opened, wanted: Sequence[FileRef], upload: bool) -> Iterator[tuple[FileRef, Fetched]]:
         inside: dict[int, FileRef] = {}
         for ref in wanted:
             if ref.stamp != opened.stamp:
@@ -181,8 +207,15 @@ class Sources:
         """A file's path as the user knows it: what was handed over, the path in it, the member's name."""
         if isinstance(source, UploadSource):
             return "/".join(part for part in (source.name, member) if part)
-        top = "" if source.path or path else PurePosixPath(self._config.roots.resolve(source.root)).name
+        top = "" if source.path or path else self._root_name(source.root)
         return "/".join(part for part in (top, source.path, path, member) if part)
+
+    def _root_name(self, root: str) -> str:
+        """The last part of a root that is itself the file."""
+        try:
+            return PurePosixPath(self._config.roots.resolve(root)).name
+        except Refused:
+            return root
 
     def _place(self, key: BatchKey, source: Source) -> Place:
         if isinstance(source, UploadSource):
@@ -260,13 +293,15 @@ class _Bucket:
 
     def open(self, path: str) -> Opened:
         name = "/".join(part for part in (self._path, path) if part)
-        stored = self._objects.head(name)
-        if stored is None:
-            raise ScanFailed(Code.SOURCE_MISSING)
         try:
+            stored = self._objects.head(name)
+            if stored is None:
+                raise ScanFailed(Code.SOURCE_MISSING)
             return Opened(open_seekable(self._objects, name), stored.size, stored.etag)
         except Missing:
             raise ScanFailed(Code.SOURCE_MISSING) from None
+        except Broken as error:
+            raise ScanFailed(Code.UNREADABLE, error.detail) from None
 
 
 def _member(stream: Readable, limits: Limits) -> Fetched:
