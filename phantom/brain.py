@@ -25,7 +25,7 @@ class Parts:
 def parts(subject: Subject, points: Array, inside: Array, ripple: Array) -> Parts:
     """Place the parts: cerebrum on the skull's floor and the tentorium, cerebellum below, and the stem."""
     x, y, z = points
-    pial = inside - (1.6 + 2.2 * subject.atrophy + 0.4 * ripple)
+    pial = inside - (1.0 + 2.2 * subject.atrophy + 0.4 * ripple)
     both = mirrored(points)
     tent = -20 + 17 * np.clip(1 - (x / 46) ** 2, 0, 1) * np.clip((y + 88) / 48, 0, 1)
     floor = np.where(y < -22, tent, -15 - 6 * np.clip((y - 10) / 40, -0.5, 1)) + 1.2 * ripple
@@ -59,8 +59,10 @@ def lay(canvas: Canvas, subject: Subject, shapes: Parts, bend: Array, grain: Arr
     gap = 0.7 + 0.7 * subject.atrophy
     surface = np.where(callosum < 0, shapes.pial, np.minimum(shapes.pial, medial - gap))
     sulcus, reach, core = _sulci(canvas, subject, surface, bend)
-    deepest = np.clip(13 + 5 * reach, 3, 24)
-    half = (0.3 + 0.9 * subject.atrophy) * np.clip(1.3 - 0.9 * surface / deepest, 0.25, 1.3)
+    deepest = np.clip(15 + 6 * reach, 4, 26)
+    taper = np.clip(1.2 - surface / deepest, 0.25, 1.2)
+    # a sulcus gapes where it reaches the surface
+    half = (0.25 + 0.8 * subject.atrophy) * taper + (1.1 + 0.9 * subject.atrophy) * np.exp(-surface.clip(0) / 4)
     cleft = np.maximum(np.maximum(sulcus - half, surface - deepest), 15 - core)
     fissure = np.maximum(medial - gap, -callosum)
     canvas.lay(Tissue.GREY, np.maximum(shapes.cerebrum, -fissure), soft=1.4)
@@ -68,7 +70,7 @@ def lay(canvas: Canvas, subject: Subject, shapes: Parts, bend: Array, grain: Arr
     lining = np.minimum(lining, -shapes.cerebrum)
     canvas.lay(Tissue.WHITE, subject.cortex - lining + 0.35 * grain, soft=2.4)
     # a slice is thicker than a sulcus is wide: it never holds fluid alone
-    canvas.lay(Tissue.CSF, np.maximum(cleft, shapes.cerebrum), soft=2.2, share=0.8)
+    canvas.lay(Tissue.CSF, np.maximum(cleft, shapes.cerebrum), soft=2.0, share=0.88)
     falx = np.maximum(medial - 0.5, np.maximum(-callosum + 4, 0.5 - shapes.pial))
     canvas.lay(Tissue.DURA, falx, soft=1.5, share=0.5)
 
@@ -123,4 +125,4 @@ def _hindbrain(canvas: Canvas, shapes: Parts, grain: Array) -> None:
         canvas.lay(Tissue.WHITE, np.maximum(white, lobe + 3), soft=4, share=0.8, window=window)
     canvas.lay(Tissue.STEM, shapes.stem[window], soft=1.5, window=window)
     fourth = ellipsoid(points, (0, -35, -28), (6, 4.5, 10))
-    canvas.lay(Tissue.CSF, fourth, soft=1.5, window=window)
+    canvas.lay(Tissue.VENTRICLE, fourth, soft=1.5, window=window)

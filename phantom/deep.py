@@ -16,23 +16,25 @@ def lay(canvas: Canvas, subject: Subject, bent: Array, inside: Array, grain: Arr
         window = canvas.near((side * 32, -6, 4), 58)
         if window is not None:
             turned = mirrored(bent[:, window[0], window[1]], side)
-            _sylvian(canvas, subject, turned, inside[window], window)
+            _sylvian(canvas, subject, turned, inside[window], grain[window], window)
             _ganglia(canvas, turned, window)
             _ventricle(canvas, subject, turned, grain[window], window)
     window = canvas.near((0, -4, 0), 18)
     if window is not None:
         third = ellipsoid(bent[:, window[0], window[1]], (0, -4, 0), (1.4 + 1.6 * subject.atrophy, 14, 10))
-        canvas.lay(Tissue.CSF, third, soft=1.4, window=window)
+        canvas.lay(Tissue.VENTRICLE, third, soft=1.4, window=window)
     _vessels(canvas, inside)
 
 
-def _sylvian(canvas: Canvas, subject: Subject, points: Array, inside: Array, window: Window) -> None:
+def _sylvian(canvas: Canvas, subject: Subject, points: Array, inside: Array, grain: Array, window: Window) -> None:
     """The cleft between temporal and frontal lobe, and the insula at its floor."""
-    cleft = capsule(points, (66, 8, -5), (40, 13, 2), (1.8, 1.2))
-    cleft = blend(cleft, ellipsoid(points, (38.5, 3, 4), (1.8, 19, 14)), 3) - 0.7 * subject.atrophy
-    cleft = np.maximum(cleft, subject.cortex + 2.0 - inside)
+    x, y, z = points
+    vaulted = np.stack([x + 0.012 * (y - 3) ** 2 + 0.01 * (z - 3) ** 2, y, z])
+    floor = ellipsoid(vaulted, (40, 3, 3), (1.1, 18, 15))
+    cleft = blend(ellipsoid(points, (53, 12, -1), (15, 1.5, 10)), floor, 3) - 0.8 * subject.atrophy + 0.5 * grain
+    cleft = np.maximum(np.maximum(cleft, subject.cortex + 2.0 - inside), np.abs(z - 3) - 15)
     canvas.lay(Tissue.GREY, cleft - subject.cortex, soft=1.6, window=window)
-    canvas.lay(Tissue.CSF, cleft, soft=1.4, window=window)
+    canvas.lay(Tissue.CSF, cleft, soft=2.0, share=0.75, window=window)
 
 
 def _ganglia(canvas: Canvas, points: Array, window: Window) -> None:
@@ -65,7 +67,7 @@ def _ventricle(canvas: Canvas, subject: Subject, points: Array, grain: Array, wi
     for (start, first), (end, second) in pairwise(_HORNS):
         cave = blend(cave, capsule(points, start, end, (first * wide, second * wide)), 2)
     cave = np.maximum(cave, 0.5 - points[0])
-    canvas.lay(Tissue.CSF, cave, soft=1.5, window=window)
+    canvas.lay(Tissue.VENTRICLE, cave, soft=1.5, window=window)
     plexus = capsule(points, (14, -24, 13), (23, -37, 5), (1.0, 2.2)) + 0.8 * grain
     canvas.lay(Tissue.CHOROID, np.maximum(plexus, cave), soft=1.5, share=0.8, window=window)
 

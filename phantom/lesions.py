@@ -22,9 +22,9 @@ class LesionKind(StrEnum):
 
 
 _RADII: dict[LesionKind, tuple[float, float]] = {
-    LesionKind.GLIOMA: (15, 25),
-    LesionKind.GLIOBLASTOMA: (20, 28),
-    LesionKind.MENINGIOMA: (14, 22),
+    LesionKind.GLIOMA: (19, 29),
+    LesionKind.GLIOBLASTOMA: (24, 33),
+    LesionKind.MENINGIOMA: (17, 25),
 }
 _CORE = 0.62  # radius of the solid tumour / radius of tumour and oedema
 
@@ -69,12 +69,14 @@ class Lesion:
         if abs(float((self.centre - plane.origin) @ plane.normal)) > 1.8 * self.radius:
             return np.zeros(plane.shape), np.zeros(plane.shape)
         away = length((plane.points - self.centre[:, None, None]) / self.stretch[:, None, None])
-        fluid = share_of(canvas.layers, {Tissue.CSF, Tissue.CHOROID}, plane.shape)
+        fluid = share_of(canvas.layers, {Tissue.VENTRICLE, Tissue.CHOROID}, plane.shape)
         white = share_of(canvas.layers, {Tissue.WHITE}, plane.shape)
         if self.kind is LesionKind.MENINGIOMA:
             return self._lay_meningioma(canvas, away, inside, fluid, white)
-        edge = away - self.radius * (1 + 0.2 * plane.field(self.outline))
-        within = cover(1.5 - inside, 1.0) * (1 - 0.85 * fluid)
+        edge = away - self.radius * (1 + 0.16 * plane.field(self.outline))
+        within = cover(1.5 - inside, 1.0) * (1 - fluid)
+        sulci = share_of(canvas.layers, {Tissue.CSF}, plane.shape)
+        within *= 1 - 0.8 * sulci * cover(-edge - 9, 6)  # the swollen brain has no room for sulci
         if self.kind is LesionKind.GLIOMA:
             return self._lay_glioma(canvas, edge, within)
         return self._lay_glioblastoma(canvas, away, edge, within, white)
@@ -85,7 +87,7 @@ class Lesion:
         canvas.lay_share(Tissue.OEDEMA, whole)
         canvas.lay_share(Tissue.GLIOMA, core)
         lumps = canvas.plane.field(self.lumps)
-        canvas.lay_share(Tissue.NECROSIS, cover(edge + 0.5 * self.radius + 5 * np.abs(lumps - 0.6), 3) * 0.7 * within)
+        canvas.lay_share(Tissue.NECROSIS, cover(edge + 0.5 * self.radius + 6 * np.abs(lumps - 0.6), 3) * 0.4 * within)
         return whole, core
 
     def _lay_glioblastoma(
@@ -97,7 +99,7 @@ class Lesion:
         core = cover(solid, 1.5) * within
         canvas.lay_share(Tissue.OEDEMA, oedema)
         canvas.lay_share(Tissue.ENHANCING, core)
-        canvas.lay_share(Tissue.NECROSIS, cover(solid + 3.2 + 1.6 * np.clip(lumps, -1, 1), 2.0) * core)
+        canvas.lay_share(Tissue.NECROSIS, cover(solid + 5.0 + 2.5 * np.clip(lumps, -1, 1), 2.0) * core)
         return np.maximum(oedema, core), core
 
     def _lay_meningioma(

@@ -59,8 +59,8 @@ class Scanner:
 _WHITE_MATTER: dict[Sequence, tuple[float, float]] = {
     Sequence.T1: (0.24, 0.40),
     Sequence.T1CE: (0.22, 0.32),
-    Sequence.FLAIR: (0.22, 0.38),
-    Sequence.T2: (0.20, 0.32),
+    Sequence.FLAIR: (0.20, 0.36),
+    Sequence.T2: (0.22, 0.32),
     Sequence.PD: (0.35, 0.50),
 }
 

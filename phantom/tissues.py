@@ -20,7 +20,8 @@ class Tissue(StrEnum):
     BONE = "bone"
     MARROW = "marrow"
     DURA = "dura"
-    CSF = "csf"
+    CSF = "csf"  # around the brain
+    VENTRICLE = "ventricle"  # the same fluid within
     GREY = "grey"
     WHITE = "white"
     PALLIDUM = "pallidum"
