@@ -77,6 +77,7 @@ class Code(StrEnum):
         "Serving beyond loopback needs a token (NEUROBATCH_TOKENS).",
         500,
     )
+    FOLDER_IN_USE = "folder_in_use", "Another neurobatch command is running on this data folder.", 409
     NO_ENGINE = "no_engine", "The engine that was asked for cannot run on this machine.", 500
     WEIGHTS_DAMAGED = "weights_damaged", "A network's weight file is missing or its digest is wrong.", 500
 
