@@ -25,8 +25,8 @@ def list_files(paths: Iterable[Path], options: Options, models: Mapping[str, str
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
     files = size = 0
     for path in paths:
-        digest.update(b"\0" + os.fsencode(path.absolute()))
-        for name, status in _walk(os.fsencode(path.absolute())):
+        digest.update(b"\0" + os.fsencode(path.resolve()))
+        for name, status in _walk(os.fsencode(path.resolve())):
             digest.update(b"\0%s\0%d\0%d" % (name, status.st_size, status.st_mtime_ns))
             files += 1
             size += status.st_size

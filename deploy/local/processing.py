@@ -21,9 +21,11 @@ from neurobatch.records import Batch, BatchState, Counts, Options, Status
 from neurobatch.settings import Settings
 from neurobatch.taking import take
 from storage.bells import Bells
+from storage.broker import connect
 from storage.ledger import Ledger
 from storage.names import BatchKey
 from storage.objects import probe
+from storage.progress import Progress
 from storage.ringing import Ringer
 from storage.roots import Roots
 from storage.status import StatusReader
@@ -66,7 +68,7 @@ def process(asked: Asked, settings: Settings, console: Console) -> Status:
 def _work(
     asked: Asked, settings: Settings, console: Console, ledger: Ledger, run: "Run", earlier: Status | None
 ) -> Status:
-    with Stack(settings) as stack:
+    with Stack(settings, share=True) as stack:
         if earlier is None:
             key = BatchKey(settings.tenant, _submit(asked, settings, ledger, stack.broker, run).id)
         else:
@@ -74,7 +76,7 @@ def _work(
             console.print(f"going on with batch {earlier.id}", highlight=False)
         began, before = time.monotonic(), earlier.counts if earlier else Counts()
         stack.start_worker()
-        reader = StatusReader(ledger)
+        reader = StatusReader(ledger, Progress(connect(stack.broker)))
         status = follow(lambda: reader.read(key), console, watch=stack.check)
         seconds = time.monotonic() - began
     if not before.done:
@@ -89,7 +91,7 @@ def _pace(ledger: Ledger, key: BatchKey, status: Status, seconds: float) -> Pace
 
 def _submit(asked: Asked, settings: Settings, ledger: Ledger, broker: str, run: "Run") -> Batch:
     roots = Roots.of(settings)
-    intake = Intake(ledger, Ringer(broker, Bells(broker)), settings, roots)
+    intake = Intake(ledger, Ringer(broker, Bells(connect(broker))), settings, roots)
     wish = Wish(options=asked.options, label=asked.label, listing=run.listing.digest, idempotency_key=run.key)
     return intake.submit(settings.tenant, [root_source(roots, path) for path in asked.paths], wish)
 

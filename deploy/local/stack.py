@@ -22,8 +22,10 @@ STEADY = 120.0  # seconds after which a process counts as steady again
 class Stack:
     """Starts what is asked for, watches it, and stops everything that it started, in reverse."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, share: bool = False) -> None:
+        """`share`: use the embedded broker of another command on the same data folder, where there is one."""
         self.settings = settings
+        self._share = share
         self.broker = settings.broker or ""
         self._held = contextlib.ExitStack()
         self._kept: dict[str, _Kept] = {}
@@ -31,7 +33,7 @@ class Stack:
     def __enter__(self) -> "Stack":
         self.settings.home.mkdir(parents=True, exist_ok=True)
         if not self.broker:
-            self.broker = self._held.enter_context(EmbeddedBroker(self.settings.home)).celery_url
+            self.broker = self._held.enter_context(EmbeddedBroker(self.settings.home, share=self._share)).url
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Machine:
     services: dict[str, dict[str, Any]]  # as in the file, variables filled in
     places: dict[str, int]  # `name:port` between containers -> port of loopback here
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    held: ExitStack = field(default_factory=ExitStack)  # what was started after the rest, ended before it
 
     @classmethod
     def of(cls, folder: Path) -> "Machine":
@@ -113,6 +115,12 @@ class Machine:
         folder.mkdir()
         return running(self.command(service), folder, ready, env=self.environment(service), patience=patience)
 
+    def restart_worker(self, number: int) -> "subprocess.Popen[bytes]":
+        """Another process in the place of a worker that is gone."""
+        again = self.up("worker", lambda: True, name=f"worker-{number}-{uuid.uuid4().hex[:6]}", patience=40)
+        self.workers[number] = self.held.enter_context(again)
+        return self.workers[number]
+
     def make_bucket(self) -> None:
         """What the service `bucket` does, twice: it must not mind that the bucket is there already."""
         shell, option = self.services["bucket"]["entrypoint"]
@@ -144,4 +152,5 @@ def composed(folder: Path, workers: int) -> Iterator[Machine]:
             worker = machine.up("worker", lambda: True, name=f"worker-{number}", patience=40)
             machine.workers.append(stack.enter_context(worker))
         assert wait_for(lambda: answers(f"{machine.url}/readyz"), 120), "no worker was seen"
-        yield machine
+        with machine.held:
+            yield machine
