@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobatch.codes import Code
-from neurobatch.errors import NeurobatchError, ScanFailed
+from neurobatch.errors import Broken, NeurobatchError, ScanFailed, Unavailable
 from worker.arena import MASKS, Arena
 from worker.children import Link, place_of, resolve
 from worker.messages import (
@@ -122,7 +122,7 @@ class Decoder:
         except StopIteration as end:
             self._finish(desk.task, Done(task=desk.task, value=end.value))
         except Exception as error:  # noqa: BLE001  the edge of a scan: its fault becomes its result
-            self._finish(desk.task, Failed(task=desk.task, error=verdict_on(error)))
+            self._finish(desk.task, Failed(task=desk.task, error=scans_fault(error)))
 
     def _finish(self, task: int, word: Done | Failed) -> None:
         del self._desks[task]
@@ -132,7 +132,7 @@ class Decoder:
         try:
             value = run.function(*run.arguments)
         except Exception as error:  # noqa: BLE001  the edge of a call: its fault is raised in the supervisor
-            self._link.send(Failed(task=run.task, error=verdict_on(error)))
+            self._link.send(Failed(task=run.task, error=told(error)))
         else:
             self._link.send(Done(task=run.task, value=value))
 
@@ -197,14 +197,23 @@ class Decoder:
             self._advance(desk, verdicts)
 
 
-def verdict_on(error: Exception) -> NeurobatchError:
-    """What an error in a scan's code means for the scan; an unforeseen one is told by its place only."""
+def told(error: Exception) -> NeurobatchError:
+    """An error as it is told to the supervisor; an unforeseen one by its type only, since its text may quote data."""
     if isinstance(error, NeurobatchError):
         return error
     if isinstance(error, MemoryError):
         return ScanFailed(Code.OUT_OF_MEMORY)
-    log.error("scan_crashed error=%s", place_of(error))
+    log.error("crashed error=%s", place_of(error))
     return ScanFailed(Code.CRASHED, type(error).__name__)
+
+
+def scans_fault(error: Exception) -> NeurobatchError:
+    """What an error means for a scan: its own fault, unless a service or the installation is at fault."""
+    fault = told(error)
+    if isinstance(fault, Broken) and fault.code is Code.INTERNAL:
+        log.error("crashed error=%s detail=%s", place_of(error), fault.detail)
+        return ScanFailed(Code.CRASHED, fault.detail)  # the program's, over this scan: trying it again will not help
+    return fault if isinstance(fault, Unavailable | Broken | ScanFailed) else ScanFailed(fault.code, fault.detail)
 
 
 def _urgency(message: Any) -> int:

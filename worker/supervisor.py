@@ -46,7 +46,8 @@ class Stages:
     flow: str = "worker.stages:flow"
     context: str = "worker.stages:context"
     load: str = "worker.engines:loader"
-    settings: Any = None  # what `context` and `load` are called with
+    context_settings: Any = None  # what `context` is called with, in a decoder
+    load_settings: Any = None  # what `load` is called with, in the network process
 
 
 class Ticket:
@@ -57,8 +58,11 @@ class Ticket:
         self.future: Future[Outcome] = task.future
 
     def cancel(self) -> None:
-        """Forget it; the future is cancelled, if it is not done."""
-        self._supervisor.forget(self._task)
+        """Forget it: the future is cancelled, or its outcome is put away."""
+        if self.future.cancel():
+            self._supervisor.forget(self._task)
+        elif self.future.exception() is None:
+            self.put_away()
 
     def put_away(self) -> None:
         """The outcome's bytes are no longer kept: must be called once for each outcome that was taken."""
@@ -137,7 +141,6 @@ class Supervisor:
 
     def forget(self, task: Task) -> None:
         """Nobody waits for a task any more."""
-        task.future.cancel()
         self._events.put(functools.partial(self._forget, task))
 
     def put_away(self, size: int) -> None:
@@ -272,7 +275,7 @@ class Supervisor:
             arena=self._arena.plan,
             batch=settings.device_batch,
             load=self._stages.load,
-            settings=self._stages.settings,
+            settings=self._stages.load_settings,
         )
         role = Role(name="network", main="worker.network:main", config=config, log_level=self._log_level)
         calls = DeviceCalls(
@@ -297,7 +300,7 @@ class Supervisor:
             part=max(1, min(settings.device_batch, PART, self._slots.count // 4)),
             flow=self._stages.flow,
             context=self._stages.context,
-            settings=self._stages.settings,
+            settings=self._stages.context_settings,
         )
         limits = CrewLimits(
             seats=seats,
@@ -334,7 +337,8 @@ class Supervisor:
             self._events.put(functools.partial(owner.hear, child, message))
 
         def gone(child: Child) -> None:
-            self._events.put(functools.partial(owner.gone, child))
+            if not self._closing:
+                self._events.put(functools.partial(owner.gone, child))
 
         return Child(role, heard, gone)
 
