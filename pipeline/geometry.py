@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 Affine = tuple[tuple[float, float, float, float], ...]  # 4 rows; the last is 0 0 0 1
 
-ANISOTROPIC_RATIO = (
-    1.5  # the thickest axis of a volume is its acquisition axis if this much thicker than the next
-)
+ANISOTROPIC_RATIO = 1.5  # the thickest axis of a volume is its acquisition axis if this much thicker than the next
 EVEN_GAP_TOLERANCE = 0.05  # share of the median gap by which gaps between slices may differ
 MISSING_GAP_RATIO = 1.5  # a gap this many times the median is a missing slice
 SAME_POSITION_MM = 0.01  # slices nearer than this along the normal lie at one position
@@ -58,9 +56,7 @@ class Space:
     shape: tuple[int, int, int]  # voxels of the array, before it was cut into planes
     affine: Affine | None  # voxel index -> RAS+ mm; None where the file does not say
     layout: Layout
-    header: bytes | None = (
-        None  # NIfTI: the source's header without its texts, so that a mask keeps it bit by bit
-    )
+    header: bytes | None = None  # NIfTI: the source's header without its texts, so that a mask keeps it bit by bit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,3 +164,8 @@ def schema() -> dict[str, Any]:
 def _rounded(row: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     a, b, c, d = (round(value, MM_DIGITS) + 0.0 for value in row)  # + 0.0: no minus before a zero
     return a, b, c, d
+
+
+def published() -> bytes:
+    """The bytes of `docs/schemas/report-1.json`."""
+    return json.dumps(schema(), sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -82,11 +82,7 @@ def to_bytes(values: NDArray[Any], low: float, high: float, *, inverted: bool = 
     if values.dtype.kind == "f":
         plane = np.nan_to_num(plane, nan=low, posinf=high, neginf=low)
     span = high - low
-    scaled = (
-        (plane - np.float32(low)) * np.float32(255.0 / span)
-        if span > 0
-        else (plane > low) * np.float32(255.0)
-    )
+    scaled = (plane - np.float32(low)) * np.float32(255.0 / span) if span > 0 else (plane > low) * np.float32(255.0)
     byte = np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
     return np.subtract(255, byte, dtype=np.uint8) if inverted else byte
 

@@ -21,9 +21,7 @@ LAYOUTS = st.builds(
     axes=st.sampled_from(list(permutations(range(3)))),
     flips=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
-ORIENTATIONS = [
-    (order, signs) for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)
-]
+ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1.0, -1.0), repeat=3)]
 
 
 def affine_of(order: tuple[int, ...], signs: tuple[float, ...], sizes: tuple[float, ...]) -> np.ndarray:
