@@ -41,9 +41,7 @@ _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zip
 _UNSUPPORTED = (b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")
 _EXTENDED_TAR_TYPES = (b"x", b"g", b"X", b"L", b"K")
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_CP866_WORD = re.compile(
-    rb"[\x80-\xaf\xe0-\xf1]{2,}"
-)  # Cyrillic letters of MS-DOS, as Russian Windows zips them
+_CP866_WORD = re.compile(rb"[\x80-\xaf\xe0-\xf1]{2,}")  # Cyrillic letters of MS-DOS, as Russian Windows zips them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,9 +306,7 @@ def _tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo, position: int) -
     if refused is not None:
         return Member(position=position, name=name, size=max(0, info.size), refused=refused)
     file = opened.extractfile(info)
-    return Member(
-        position=position, name=name, size=info.size, stream=None if file is None else _TarStream(file)
-    )
+    return Member(position=position, name=name, size=info.size, stream=None if file is None else _TarStream(file))
 
 
 def tar_name(name: str) -> str:

@@ -13,6 +13,7 @@ from neurobatch.errors import ScanFailed
 from neurobatch.records import ScanKind
 from pipeline.limits import Limits
 from pipeline.read.dicom_header import (
+    PIXEL_TAGS,
     DicomHeader,
     b_value,
     header_of,
@@ -85,8 +86,11 @@ def read_series(files: Sequence[bytes], limits: Limits) -> Volume:
 
 def _header(data: bytes) -> DicomHeader:
     with translated(Code.DAMAGED, "the header cannot be read"):
-        dataset, _ = header_of(Head(iter([data]), len(data)))
-        return summary(dataset)
+        dataset, last = header_of(Head(iter([data]), len(data)))
+        header = summary(dataset)
+    if not header.rows or not header.columns:
+        raise ScanFailed(Code.DAMAGED if last in PIXEL_TAGS else Code.TRUNCATED, "the header gives no size")
+    return header
 
 
 def _said(headers: Sequence[DicomHeader]) -> set[Code]:

@@ -99,9 +99,7 @@ class DicomHeader(Value):
     columns: Annotated[int, Field(ge=0)] = 0  # px
     frames: Annotated[int, Field(ge=1)] = 1
     position: tuple[float, float, float] | None = None  # LPS+ mm, centre of the first pixel
-    orientation: tuple[float, float, float, float, float, float] | None = (
-        None  # LPS+ cosines along a row, a column
-    )
+    orientation: tuple[float, float, float, float, float, float] | None = None  # LPS+ cosines along a row, a column
     pixel_mm: tuple[float, float] | None = None  # between centres of rows, of columns
     thickness_mm: float | None = None
     number: int = 0  # instance number
@@ -192,9 +190,7 @@ def deflated_from(stream: Any) -> int | None:
     place, deflated = _MAGIC_END, False
     while head[place : place + 2] == b"\x02\x00":
         long = head[place + 4 : place + 6] in _LONG_VRS
-        length = int.from_bytes(
-            head[place + 8 : place + 12] if long else head[place + 6 : place + 8], "little"
-        )
+        length = int.from_bytes(head[place + 8 : place + 12] if long else head[place + 6 : place + 8], "little")
         value = place + (12 if long else 8)
         if head[place + 2 : place + 4] == b"\x10\x00":
             deflated = head[value : value + length].rstrip(b"\x00 ") == DEFLATED.encode()
@@ -227,14 +223,10 @@ def judge(data: Dataset, *, has_pixels: bool) -> None:
         raise LeftOut(Code.NOT_MR)
     if body_parts.of(_words(data), text(data, "BodyPartExamined")) is body_parts.Part.OTHER:
         raise LeftOut(Code.NOT_HEAD)
-    if body_parts.is_localizer(
-        strings(data, "ImageType"), text(data, "SeriesDescription"), text(data, "ProtocolName")
-    ):
+    if body_parts.is_localizer(strings(data, "ImageType"), text(data, "SeriesDescription"), text(data, "ProtocolName")):
         raise LeftOut(Code.LOCALIZER)
     if (whole(data, "NumberOfFrames") or 1) > 1 and sop_class not in ENHANCED_CLASSES:
-        raise LeftOut(
-            Code.NOT_A_VOLUME
-        )  # a cine or time series of the older kind: no frame says where it lies
+        raise LeftOut(Code.NOT_A_VOLUME)  # a cine or time series of the older kind: no frame says where it lies
 
 
 def summary(data: Dataset) -> DicomHeader:
@@ -259,15 +251,13 @@ def summary(data: Dataset) -> DicomHeader:
         position=None if position is None else (position[0], position[1], position[2]),
         orientation=None if orientation is None else _six(orientation),
         pixel_mm=None if spacing is None or min(spacing) <= 0 else (spacing[0], spacing[1]),
-        thickness_mm=_above_zero(number(data, "SpacingBetweenSlices"))
-        or _above_zero(number(data, "SliceThickness")),
+        thickness_mm=_above_zero(number(data, "SpacingBetweenSlices")) or _above_zero(number(data, "SliceThickness")),
         number=whole(data, "InstanceNumber") or 0,
         order=volume_order(data),
         mosaic="MOSAIC" in kinds,
         body_known=body_parts.of(_words(data), text(data, "BodyPartExamined")) is body_parts.Part.HEAD,
         phantom=any(
-            "phantom" in word.lower()
-            for word in (*_words(data), text(data, "PatientName"), text(data, "PatientID"))
+            "phantom" in word.lower() for word in (*_words(data), text(data, "PatientName"), text(data, "PatientID"))
         ),
         burned_in=text(data, "BurnedInAnnotation").upper() == "YES",
     )
@@ -337,11 +327,7 @@ def _first_number(value: Any) -> float | None:
     if value is None or value == "":
         return None
     if isinstance(value, bytes):
-        value = (
-            struct.unpack("<f", value)[0]
-            if len(value) == 4
-            else value.decode("ascii", "ignore").strip(" \x00")
-        )
+        value = struct.unpack("<f", value)[0] if len(value) == 4 else value.decode("ascii", "ignore").strip(" \x00")
     elif isinstance(value, Sequence) and not isinstance(value, str):
         value = value[0] if len(value) else math.nan
     try:

@@ -25,9 +25,7 @@ from pipeline.read.streams import RAW, joined, pieces
 from pipeline.volumes import check_size
 
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-NATIVE = frozenset(
-    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.98"}
-)
+NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.98"})
 COMPRESSED = frozenset(
     {
         "1.2.840.10008.1.2.5",  # RLE
@@ -100,9 +98,7 @@ def _whole_dataset(data: bytes, limits: Limits) -> Dataset:
         dataset: Dataset = dcmread(io.BytesIO(data), force=True)
         if not dataset.file_meta.get("TransferSyntaxUID"):
             implicit, _little = dataset.original_encoding
-            dataset.file_meta.TransferSyntaxUID = (
-                ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            )
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return dataset
     plain = joined(pieces(io.BytesIO(data[start:])), limits.file_bytes, RAW)
     inflated: Dataset = dcmread(io.BytesIO(plain), force=True)
@@ -134,9 +130,7 @@ def _check_length(dataset: Dataset, pixels: int) -> None:
     bits = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
     for keyword in _PIXEL_KEYWORDS:
         if keyword in dataset:
-            needed = math.ceil(
-                pixels * samples * bits.get(keyword, _or(whole(dataset, "BitsAllocated"), 16)) / 8
-            )
+            needed = math.ceil(pixels * samples * bits.get(keyword, _or(whole(dataset, "BitsAllocated"), 16)) / 8)
             if len(dataset[keyword].value or b"") < needed:
                 raise ScanFailed(Code.TRUNCATED, "there are fewer pixels than the header says")
 

@@ -131,9 +131,7 @@ def _stacks(headers: Sequence[DicomHeader], indexes: list[int]) -> list[_Stack]:
     return stacks
 
 
-def _volumes(
-    headers: Sequence[DicomHeader], stack: _Stack, limits: Limits
-) -> list[tuple[list[int], list[int]]]:
+def _volumes(headers: Sequence[DicomHeader], stack: _Stack, limits: Limits) -> list[tuple[list[int], list[int]]]:
     """Volumes of a stack, each with the files that go with it unread."""
     indexes = stack.indexes
     if headers[indexes[0]].mosaic or any(headers[index].position is None for index in indexes):
@@ -141,9 +139,7 @@ def _volumes(
     places = _at_positions(headers, indexes)
     count = max(map(len, places))
     volumes = [[place[number] for place in places if len(place) > number] for number in range(count)]
-    whole = [
-        volume for volume in volumes if 2 * len(volume) >= len(places)
-    ]  # repeats of a few slices are no volume
+    whole = [volume for volume in volumes if 2 * len(volume) >= len(places)]  # repeats of a few slices are no volume
     kept = whole if len(whole) <= limits.volumes_per_series else whole[:1]
     rest = [index for volume in volumes if volume not in kept for index in volume]
     return [(volume, rest if number == 0 else []) for number, volume in enumerate(kept)]

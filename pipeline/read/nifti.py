@@ -42,9 +42,7 @@ def read_nifti(data: bytes, limits: Limits) -> Volume:
         header = parsed(plain)
     except LeftOut as error:  # the planner left such files out; one that changed since then fails
         raise ScanFailed(error.code) from error
-    geometry = volume_geometry(
-        header.shape, header.affine, known=header.known, header=without_texts(header.raw)
-    )
+    geometry = volume_geometry(header.shape, header.affine, known=header.known, header=without_texts(header.raw))
     slices, rows, columns = geometry.shape
     check_size(rows, columns, slices, limits)
     if geometry.space is None:

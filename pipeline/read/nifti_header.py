@@ -58,9 +58,7 @@ def header_size(head: bytes) -> tuple[int, str] | None:
         size = int.from_bytes(head[:4], "little" if name == "little" else "big")
         if size in _MAGIC_AT and len(head) >= min(size, HEADER_1_BYTES):
             magic = head[_MAGIC_AT[size] :][:8]
-            if magic.startswith(_SINGLE[size] + _PAIR[size]) or (
-                size == HEADER_1_BYTES and _analyze(head, order)
-            ):
+            if magic.startswith(_SINGLE[size] + _PAIR[size]) or (size == HEADER_1_BYTES and _analyze(head, order)):
                 return size, order
     return None
 

@@ -56,17 +56,14 @@ class Described:
 
     kind: ScanKind
     slices: int  # as the header promises, at least 1
-    header: DicomHeader | None = (
-        None  # given where the file may be one of a series; else the file is a scan by itself
-    )
+    header: DicomHeader | None = None  # given where the file may be one of a series; else the file is a scan by itself
 
 
 def hidden(name: str) -> bool:
     """Whether a path belongs to an operating system or a tool, not to the archive of scans."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return any(
-        part.startswith(".") or part.lower() in _SYSTEM_FOLDERS or part.lower() in _SYSTEM_FILES
-        for part in parts
+        part.startswith(".") or part.lower() in _SYSTEM_FOLDERS or part.lower() in _SYSTEM_FILES for part in parts
     )
 
 

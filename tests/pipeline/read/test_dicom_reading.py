@@ -201,6 +201,26 @@ def test_pixels_that_are_cut_short_are_truncated() -> None:
     assert failure(data[:-100]) is Code.TRUNCATED
 
 
+def test_a_header_that_is_cut_short_is_truncated() -> None:
+    data = dicom()
+    assert failure(data[: data.index(b"\x28\x00\x10\x00")]) is Code.TRUNCATED
+
+
+def test_a_length_that_no_value_has_is_damage() -> None:
+    data = bytearray(dicom())
+    data[138:140] = (863).to_bytes(2, "little")  # of the file meta's group length, a number of four bytes
+    assert failure(bytes(data)) is Code.DAMAGED
+
+
+def test_what_is_raised_quotes_nothing_of_the_file() -> None:
+    data = bytearray(dicom(PatientName="Doe^Jane"))
+    data[138:140] = (863).to_bytes(2, "little")
+    with pytest.raises(ScanFailed) as caught:
+        read_series([bytes(data)], LIMITS)
+    assert "Jane" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_compressed_pixels_that_are_cut_short_are_truncated_and_not_empty() -> None:
     dataset = dcmread(io.BytesIO(dicom()))
     dataset.compress(RLELossless)
