@@ -219,9 +219,11 @@ def test_a_network_that_dies_whenever_it_is_loaded_is_no_scans_fault(shared: Sup
 
 def test_decoders_that_cannot_start_are_no_scans_fault(tmp_path: Path) -> None:
     stages = Stages(flow="tests.worker.flows:nothing", context=STAGES.context, load=STAGES.load)
-    with Supervisor(settings(tmp_path, decoders=1), stages) as supervisor:
-        with pytest.raises(Broken, match="die while they start"):
-            supervisor.judge(Scan()).future.result(SECONDS)
+    with (
+        Supervisor(settings(tmp_path, decoders=1), stages) as supervisor,
+        pytest.raises(Broken, match="die while they start"),
+    ):
+        supervisor.judge(Scan()).future.result(SECONDS)
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
