@@ -170,15 +170,18 @@ class Folder:
         """Let a name appear, durably; again where another process pruned its folder in between."""
         with _translated():
             for _ in range(TRIES):
-                self._make(path.parent)
-                with suppress(FileNotFoundError):
+                stood = self._make(path.parent)
+                try:
                     won = appear()
-                    _sync(path.parent)
-                    return won
+                except FileNotFoundError:
+                    continue
+                with suppress(FileNotFoundError):  # somebody deleted the object already, and its folder with it
+                    _sync_up(path.parent, stood)
+                return won
         raise Unavailable(Code.STORE_UNAVAILABLE, "The store's folder is pruned faster than written to.")
 
-    def _make(self, folder: Path) -> None:
-        """Make a folder and those above it, each one synced into its parent."""
+    def _make(self, folder: Path) -> Path:
+        """Make a folder and those above it; returns the lowest that stood already."""
         missing: list[Path] = []
         while not folder.is_dir():
             missing.append(folder)
@@ -187,11 +190,11 @@ class Folder:
             try:
                 with suppress(FileExistsError):
                     each.mkdir(mode=0o770)
-                _sync(each.parent)
                 if stat.S_ISREG(each.lstat().st_mode):
                     raise Refused(Code.INVALID_FIELD, "An object has the name of the folder above this one.")
             except FileNotFoundError:
-                return  # another process pruned it: _settle asks again
+                break  # another process pruned it: _settle asks again
+        return folder
 
     def _prune(self, folder: Path) -> None:
         while folder != self._root:
@@ -256,12 +259,17 @@ def _write(file: int, block: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sync_up(folder: Path, stood: Path) -> None:
+    """Sync a folder and those above it up to `stood`: one write of the journal, if nothing comes in between."""
+    while True:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if folder == stood:
+            return
+        folder = folder.parent
 
 
 def _blocks(file: FileIO, start: int, end: int, chunk: int) -> Iterator[bytes]:
