@@ -1,7 +1,5 @@
 """Results to take away: all lines as JSON Lines or CSV, or all as one zip that is made while it is sent."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -11,21 +9,18 @@ from stream_zip import ZIP_AUTO, Method, stream_zip
 
 from api.answers import attached, content
 from api.document import gives
-from api.intake import shown_path
 from api.services import key_of, services
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.errors import Refused
-from neurobatch.records import Batch, End, NamedFile, Result
+from neurobatch.records import Batch, End, LeftOutLine, NamedFile, Result
+from neurobatch.tables import left_out_header, left_out_row
+from neurobatch.taking import TakenNames, safe_segment, taken_name
 from storage import names
 from storage.ledger import Ledger, split_lines
 from storage.names import BatchKey
 
 downloads = APIBlueprint("downloads", __name__, url_prefix="/v1/batches/<batch>", tag="results")
 
-LONGEST_SEGMENT = 200  # bytes of one part of a path, so that an artifact's name still fits behind it
-
-_FORBIDDEN = re.compile(r'[<>:"|?*\\]')
-_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 _FILE_MODE = 0o100644
 
 Member = tuple[str, datetime, int, Method, Iterable[bytes]]
@@ -88,54 +83,34 @@ def _finished(batch: str) -> tuple[Batch, BatchKey, End]:
 
 
 def _filename(batch: Batch, ending: str) -> str:
-    label = _segment(batch.label.replace("/", "_")) if batch.label else "neurobatch"
+    label = safe_segment(batch.label.replace("/", "_")) if batch.label else "neurobatch"
     return f"{label}-{batch.id[-6:]}-results.{ending}"
-
-
-def taken_name(path: str, artifact: str) -> str:
-    """The name to take an artifact away under: the source's own path and what it is, safe on any system."""
-    parts = [_segment(part) for part in shown_path(path).split("/")]
-    return "/".join(parts) + f"_{artifact}"
-
-
-def _segment(part: str) -> str:
-    plain = _FORBIDDEN.sub("_", part).strip().rstrip(".") or "_"
-    if _DEVICE.match(plain):
-        plain = f"_{plain}"
-    data = plain.encode()
-    return plain if len(data) <= LONGEST_SEGMENT else data[-LONGEST_SEGMENT:].decode("utf-8", "ignore")
 
 
 def _members(ledger: Ledger, key: BatchKey, end: End) -> Iterator[Member]:
     at = end.finished
     yield _member("README.txt", at, DISCLAIMER.encode() + b"\n", None)
-    for name, file in (
-        ("results.jsonl", end.results),
-        ("results.csv", end.table),
-        ("left-out.jsonl", end.left_out_list),
-    ):
+    for name, file in (("results.jsonl", end.results), ("results.csv", end.table)):
         if file is not None:
             yield _member(name, at, ledger.objects.read(key.prefix + file.name), file.size)
+    if end.left_out_list is not None:
+        yield _member("left-out.csv", at, _left_out_table(ledger, key, end.left_out_list), end.left_out_list.size)
     if end.results is None:
         return
-    given: set[bytes] = set()
+    given = TakenNames()
     for line in split_lines(ledger.objects.read(key.prefix + end.results.name)):
         result = Result.load(line)
-        above = _above(result, given)
+        above = given.above(result)
         for artifact in result.artifacts:
             name = names.artifact(key, result.scan, names.result_digest(result.artifacts), artifact.name)
             shown = above + taken_name(result.path, artifact.name)
             yield _member(shown, at, ledger.objects.read(name), artifact.size)
 
 
-def _above(result: Result, given: set[bytes]) -> str:
-    """A folder for results whose path another scan has already, compared as Windows and macOS do."""
-    shown = taken_name(result.path, "").casefold().encode()
-    digest = hashlib.blake2b(shown, digest_size=8).digest()
-    if digest not in given:
-        given.add(digest)
-        return ""
-    return f"{result.scan}/"
+def _left_out_table(ledger: Ledger, key: BatchKey, file: NamedFile) -> Iterator[bytes]:
+    yield left_out_header()
+    for line in split_lines(ledger.objects.read(key.prefix + file.name)):
+        yield left_out_row(LeftOutLine.load(line))
 
 
 def _member(name: str, at: datetime, body: bytes | Iterable[bytes], size: int | None) -> Member:

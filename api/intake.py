@@ -7,7 +7,6 @@ stops in between leaves a marker that recovery closes as abandoned; a lost bell 
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,16 +26,13 @@ from neurobatch.records import (
     UploadSource,
 )
 from neurobatch.settings import Settings
+from neurobatch.taking import shown_path
 from storage import names
 from storage.ledger import INLINE_SOURCES, Ledger
 from storage.names import BatchKey, new_batch_id
 from storage.roots import Roots
 
-LONGEST_PATH = 1024  # characters of an upload's name that are kept, counted from its end
-
 _log = logging.getLogger("neurobatch.intake")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_DRIVE = re.compile(r"^[A-Za-z]:/")
 
 
 class Bells(Protocol):
@@ -68,15 +64,6 @@ class Wish:
     expires: datetime | None = None
     listing: str | None = None  # sha256, see `Batch.listing`
     idempotency_key: str | None = None
-
-
-def shown_path(name: str) -> str:
-    """The user's path for an upload, made harmless: relative, `/` between parts, no `..`, all printable.
-
-    Nothing is ever opened by it; it is shown, and names the files that users take away.
-    """
-    plain = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _DRIVE.sub("", name.replace("\\", "/")))
-    return "/".join(part for part in plain[-LONGEST_PATH:].split("/") if part.strip() not in ("", ".", ".."))
 
 
 def _now() -> datetime:

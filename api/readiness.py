@@ -1,5 +1,6 @@
 """Whether batches would be worked on now. Each look is remembered for a while, so that probes cost little."""
 
+import logging
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -7,10 +8,12 @@ from threading import Lock
 from api.shapes import Readiness as Found
 from neurobatch.errors import NeurobatchError
 from neurobatch.version import VERSION
-from storage.objects import Objects
+from storage.objects import Objects, probe
 
 REMEMBERED_SECONDS = 2.0
 PROBE = "probe/ready"
+
+_log = logging.getLogger("neurobatch.api")
 
 
 class Readiness:
@@ -30,6 +33,7 @@ class Readiness:
         self._clock = clock
         self._lock = Lock()
         self._last: tuple[float, Found] | None = None
+        self._trusted = False  # the store was seen to let one writer of a name win
 
     def look(self) -> Found:
         """What holds now, or held at the last look a moment ago."""
@@ -46,6 +50,9 @@ class Readiness:
         return Found(ready=store and broker and worker, store=store, broker=broker, worker=worker, version=VERSION)
 
     def _store_writable(self) -> bool:
+        if not self._trusted:
+            probe(self._objects)
+            self._trusted = True
         self._objects.put(PROBE, b"")
         return True
 
@@ -53,5 +60,6 @@ class Readiness:
 def _holds(question: Callable[[], bool]) -> bool:
     try:
         return question()
-    except NeurobatchError:
+    except NeurobatchError as error:
+        _log.warning("not_ready %s", error.message)
         return False
