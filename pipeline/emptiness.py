@@ -18,7 +18,7 @@ FLAT = 8  # of 255: a plane whose values span less shows nothing, however bright
 
 def is_empty(plane: Planes) -> bool:
     """Whether a plane `(h, w)` or `(h, w, 3)` shows nothing. A colour counts by its brightest channel."""
-    brightest = plane if plane.ndim == 2 else plane.max(axis=2)
+    brightest = plane if plane.ndim == 2 else np.maximum(np.maximum(plane[..., 0], plane[..., 1]), plane[..., 2])
     if int(brightest.max()) - int(brightest.min()) < FLAT:
         return True
     return int(np.count_nonzero(brightest > AIR)) < EMPTY_SHARE * brightest.size

@@ -130,8 +130,8 @@ def extent(definition: str, mask: Mask, geometry: Geometry) -> Extent:
         pixels=pixels,
         area_mm2=None if area is None else round(float(per_slice.max()) * area, LENGTH_DIGITS),
         volume_mm3=None if volume is None or len(mask) == 1 else round(pixels * volume, LENGTH_DIGITS),
-        diameter_mm=None if geometry.pixel_mm is None else _diameter(mask, geometry.pixel_mm),
-        components=components(mask)[1],
+        diameter_mm=None if geometry.pixel_mm is None else _diameter(_cropped(mask), geometry.pixel_mm),
+        components=components(_cropped(mask))[1],
         slices=int(np.count_nonzero(per_slice)),
         largest_slice=largest,
     )
@@ -199,10 +199,19 @@ def _fresh_header(space: Space, geometry: Geometry) -> Any:
     return header
 
 
+def _cropped(mask: Mask) -> Mask:
+    """The smallest box `(n, h, w)` that holds the mask: what is outside costs time and counts for nothing."""
+    if not mask.any():
+        return mask[:0]
+    spans = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    return mask[tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)]
+
+
 def _join(above: NDArray[np.int32], below: NDArray[np.int32], parents: list[int]) -> None:
     both = (above > 0) & (below > 0)
-    for first, second in np.unique(np.stack([above[both], below[both]], axis=1), axis=0):
-        one, other = _root(parents, int(first)), _root(parents, int(second))
+    pairs = np.unique(above[both].astype(np.int64) << 32 | below[both])
+    for pair in pairs.tolist():
+        one, other = _root(parents, pair >> 32), _root(parents, pair & 0xFFFFFFFF)
         parents[max(one, other)] = min(one, other)
 
 

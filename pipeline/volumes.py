@@ -18,7 +18,7 @@ from pipeline.limits import Limits
 Planes = NDArray[np.uint8]
 
 PERCENTILES = (0.5, 99.5)  # of a scan's own values: black and white of its planes
-SAMPLES = 1 << 22  # values that the percentiles are taken over, evenly spread, where there are more
+SAMPLES = 1 << 20  # values that the percentiles are taken over, evenly spread, where there are more
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

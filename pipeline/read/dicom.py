@@ -13,18 +13,16 @@ from neurobatch.errors import ScanFailed
 from neurobatch.records import ScanKind
 from pipeline.limits import Limits
 from pipeline.read.dicom_header import (
-    PIXEL_TAGS,
     DicomHeader,
     b_value,
-    header_of,
     number,
     numbers,
     summary,
     translated,
 )
-from pipeline.read.dicom_pixels import Pixels, read_pixels
+from pipeline.read.dicom_pixels import Pixels, decoded, opened
 from pipeline.read.grouping import group, series_geometry
-from pipeline.read.streams import Head, gunzipped
+from pipeline.read.streams import gunzipped
 from pipeline.volumes import Planes, Volume, check_size, grey_if_grey, ordered, scaled_planes
 
 _EVERY_VOLUME = 1 << 30  # when reading, a plan was made already
@@ -54,25 +52,21 @@ def read_series(files: Sequence[bytes], limits: Limits) -> Volume:
         Of a multi-frame file with several volumes the first is read.
 
     Raises:
-        ScanFailed: `mosaic`, `series_inconsistent`, or what `read_pixels` raises.
+        ScanFailed: `mosaic`, `series_inconsistent`, or what `opened` and `decoded` raise.
     """
-    plain = [gunzipped(data, limits.file_bytes) for data in files]
-    headers = [_header(data) for data in plain]
-    if any(header.mosaic for header in headers):
-        raise ScanFailed(Code.MOSAIC)
+    images = _images(files, limits)
+    headers = [header for header, _ in images]
     plans = group(headers, limits)
     if len(plans) != 1 or not plans[0].members:
         raise ScanFailed(Code.SERIES_INCONSISTENT, f"{len(files)} files form {len(plans)} volumes")
     plan = plans[0]
-    found = {Code.DUPLICATE_INSTANCE} if plan.duplicates else set()
-    first = headers[plan.members[0]]
-    check_size(first.rows, first.columns, plan.slices, limits)
+    first, pixels = images[plan.members[0]]
     if first.frames > 1:
-        slices, several = _frames(first, read_pixels(plain[plan.members[0]], limits), limits)
-        found |= {Code.FIRST_VOLUME_ONLY} if several else set()
+        slices, several = _frames(first, pixels, limits)
     else:
-        slices = [_slice(headers[index], read_pixels(plain[index], limits)) for index in plan.members]
-        found |= {Code.FIRST_VOLUME_ONLY} if plan.others else set()
+        slices, several = [_slice(*images[index]) for index in plan.members], bool(plan.others)
+    found = {Code.DUPLICATE_INSTANCE} if plan.duplicates else set()
+    found |= {Code.FIRST_VOLUME_ONLY} if several else set()
     geometry, odd = series_geometry([part.header for part in slices])
     return Volume(
         kind=ScanKind.DICOM,
@@ -84,13 +78,20 @@ def read_series(files: Sequence[bytes], limits: Limits) -> Volume:
     )
 
 
-def _header(data: bytes) -> DicomHeader:
-    with translated(Code.DAMAGED, "the header cannot be read"):
-        dataset, last = header_of(Head(iter([data]), len(data)))
-        header = summary(dataset)
-    if not header.rows or not header.columns:
-        raise ScanFailed(Code.DAMAGED if last in PIXEL_TAGS else Code.TRUNCATED, "the header gives no size")
-    return header
+def _images(files: Sequence[bytes], limits: Limits) -> list[tuple[DicomHeader, Pixels]]:
+    """Read each file once; the sum of their pixels is bounded as they come."""
+    images: list[tuple[DicomHeader, Pixels]] = []
+    planes = 0
+    for data in files:
+        dataset = opened(gunzipped(data, limits.file_bytes), limits)
+        with translated(Code.DAMAGED, "the header cannot be read"):
+            header = summary(dataset)
+        if header.mosaic:
+            raise ScanFailed(Code.MOSAIC)
+        planes += header.frames
+        check_size(header.rows, header.columns, planes, limits)
+        images.append((header, decoded(dataset)))
+    return images
 
 
 def _said(headers: Sequence[DicomHeader]) -> set[Code]:

@@ -63,23 +63,30 @@ class Pixels:
         return self.frames.ndim == 4
 
 
-def read_pixels(data: bytes, limits: Limits) -> Pixels:
-    """Decode all frames of a file.
+def opened(data: bytes, limits: Limits) -> Dataset:
+    """Read a file's elements, and refuse what cannot be decoded or would take too much.
 
     Args:
         data: the file, gunzipped.
 
     Raises:
-        ScanFailed: `truncated`, `damaged`, `unsupported_syntax`, `unsupported_type`, `too_many_pixels`,
-            `too_small`,
+        ScanFailed: `truncated`, `damaged`, `unsupported_syntax`, `unsupported_type`, `too_many_pixels`, `too_small`,
             `out_of_memory`.
     """
     with translated(Code.DAMAGED, "the file cannot be read"):
         dataset = _whole_dataset(data, limits)
-    with translated(Code.DAMAGED, "the header is impossible"):
         _check(dataset, limits)
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    broken = Code.UNSUPPORTED_SYNTAX if syntax == JPEG_EXTENDED else Code.DAMAGED
+    return dataset
+
+
+def decoded(dataset: Dataset) -> Pixels:
+    """Decode all frames of what `opened` gave.
+
+    Raises:
+        ScanFailed: `damaged`, `unsupported_syntax`, `unsupported_type`.
+    """
+    extended = str(dataset.file_meta.TransferSyntaxUID) == JPEG_EXTENDED
+    broken = Code.UNSUPPORTED_SYNTAX if extended else Code.DAMAGED
     with translated(broken, "the pixels cannot be decoded"):
         frames = _decoded(dataset)
     return Pixels(
@@ -112,6 +119,8 @@ def _check(dataset: Dataset, limits: Limits) -> None:
         # pydicom gives an empty data set, and no error, for a file that is cut inside compressed pixels
         raise ScanFailed(Code.TRUNCATED, "the file ends before its pixels do")
     rows, columns, frames = (whole(dataset, word) or 0 for word in ("Rows", "Columns", "NumberOfFrames"))
+    if not rows or not columns:
+        raise ScanFailed(Code.DAMAGED, "the header gives no size")
     frames = max(1, frames)
     check_size(rows, columns, frames, limits)
     syntax = str(dataset.file_meta.TransferSyntaxUID)

@@ -19,7 +19,7 @@ from neurobatch.records import ScanKind
 from pipeline.limits import Limits
 from pipeline.read.dicom import read_series
 from pipeline.read.dicom_header import DEFLATED
-from pipeline.read.dicom_pixels import read_pixels
+from pipeline.read.dicom_pixels import decoded, opened
 from tests.pipeline.inputs import dicom, dicom_series, ramp
 
 LIMITS = Limits()
@@ -241,7 +241,7 @@ def test_a_size_that_no_scan_has_is_refused_before_memory_is_taken() -> None:
 
 def test_one_mosaic_in_nine_encodings_has_the_same_pixels_in_all(test_data: Path) -> None:
     folder = test_data / "dicom" / "siemens_mosaic_transfer_syntaxes"
-    frames = [read_pixels(path.read_bytes(), LIMITS).frames for path in sorted(folder.iterdir())]
+    frames = [decoded(opened(path.read_bytes(), LIMITS)).frames for path in sorted(folder.iterdir())]
     assert len(frames) == 9
     assert all(np.array_equal(frames[0], other) for other in frames[1:])
 
