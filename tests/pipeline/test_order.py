@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from neurobatch.codes import DISCLAIMER, Code
@@ -213,6 +214,14 @@ def test_a_report_of_version_1_can_be_read_and_says_what_neurobatch_is() -> None
 
 def test_the_published_schema_is_that_of_the_code() -> None:
     assert SCHEMA.read_bytes() == published(), "write it anew with pipeline.report.published()"
+
+
+def test_reports_keep_to_the_published_schema() -> None:
+    validator = Draft202012Validator(json.loads(published()))
+    Draft202012Validator.check_schema(validator.schema)
+    for files in (dicom_series(3), [dicom(position=None, orientation=None)]):
+        _, found = concluded(ScanKind.DICOM, files, 4.0)
+        validator.validate(json.loads(found.files["report.json"]))
 
 
 def test_the_published_schema_names_every_field_of_a_report() -> None:
