@@ -1,4 +1,4 @@
-"""Pages that are written from the code, so that they cannot drift: `codes.md` and `settings.md`.
+"""Pages that are written from the code, so that they cannot drift: `codes.md`, `settings.md`, `limits.md`.
 
 `python docs/pages.py` writes them; `--check` (part of `make check`) names those that are stale.
 """
@@ -6,6 +6,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -16,6 +17,7 @@ from pydantic.fields import FieldInfo
 from neurobatch import codes
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.settings import PREFIX, Settings
+from pipeline import limits
 
 HERE = Path(__file__).resolve().parent
 MADE = "<!-- made by `python docs/pages.py` from the code; do not edit -->"
@@ -34,6 +36,16 @@ force and whence it came. A wrong value stops the start; all faults are told tog
 | variable | what it is | value | default |
 |---|---|---|---|
 """
+LIMITS = f"""# Limits
+{MADE}
+
+What is beyond a limit is refused with a code, never read in part; nothing else of the batch is lost. What one
+submission may upload and how long a scan may take are [settings](settings.md).
+
+| limit | value | of what |
+|---|---|---|
+"""
+LIMIT = re.compile(r"^    (\w+): \w+ = .+?(?:  # (.+))?$", re.MULTILINE)
 DECLARED = re.compile(r"^    # -- (.+?) -+$|^    ([A-Z0-9_]+) = ", re.MULTILINE)
 WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -91,7 +103,23 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
-PAGES: dict[str, Callable[[], str]] = {"codes.md": codes_page, "settings.md": settings_page}
+def limits_page() -> str:
+    """All bounds on what is read, with their defaults."""
+    told = dict(LIMIT.findall(Path(limits.__file__).read_text()))
+    return LIMITS + "".join(
+        f"| {name.replace('_', ' ')} | {_amount(name, value)} | {told[name]} |\n"
+        for name, value in asdict(limits.Limits()).items()
+    )
+
+
+def _amount(name: str, value: int) -> str:
+    for unit, size in (("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB)):
+        if value >= size and value % size == 0 and not name.endswith(("pixels", "voxels")):
+            return f"{value // size} {unit}"
+    return f"{value:,}"
+
+
+PAGES: dict[str, Callable[[], str]] = {"codes.md": codes_page, "settings.md": settings_page, "limits.md": limits_page}
 
 
 def stale() -> list[str]:
