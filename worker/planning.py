@@ -44,7 +44,8 @@ class Step:
 
     page: Page | None = None  # its shards can be worked on
     plan: bool = False  # another page is to be planned
-    settle: bool = False  # the plan has ended
+    ended: bool = False  # the plan has ended
+    wish: bool = False  # the batch is to be cancelled or deleted
 
     @property
     def shards(self) -> tuple[int, ...]:
@@ -73,8 +74,10 @@ class Planner:
         batch = self.ledger.known(key)
         if batch is None or batch.abandoned:
             return Step()
-        if self.ledger.plan_end(key) or self.ledger.cancelling(key) or self.ledger.deleting(key):
-            return Step(settle=True)
+        if self.ledger.cancelling(key) or self.ledger.deleting(key):
+            return Step(wish=True)
+        if self.ledger.plan_end(key) is not None:
+            return Step(ended=True)
         if self.ledger.plan_start(key) is None:
             self._pin(key, batch)
         last = last_page(self.ledger, key)
@@ -85,17 +88,17 @@ class Planner:
             except ScanFailed as error:
                 log.error("planning_failed batch=%s page=%d code=%s", key.batch, number, error.code)
                 self.ledger.end_plan(key, PlanEnd(pages=number, outcome="failed", code=Code.PLANNING_FAILED))
-                return Step(settle=True)
+                return Step(ended=True)
         return self._after(key, last)
 
     def _after(self, key: BatchKey, page: Page) -> Step:
         if page.cursor.phase != "done":
             end = self.ledger.plan_end(key)
-            return Step(page=page, plan=True) if end is None else Step(settle=True)
+            return Step(page=page, plan=True) if end is None else Step(ended=True)
         code = self._nothing_was_there(key, page)
         outcome = PlanEnd(pages=page.number + 1, outcome="failed" if code else "planned", code=code)
         stands = self.ledger.end_plan(key, outcome)
-        return Step(page=page if stands.pages > page.number else None, settle=True)
+        return Step(page=page if stands.pages > page.number else None, ended=True)
 
     def _nothing_was_there(self, key: BatchKey, last: Page) -> Code | None:
         """Why the batch failed: no file was listed, since no source could be had. None: it did not."""

@@ -159,7 +159,7 @@ def test_uploads_are_planned_with_their_own_names(bench: Bench) -> None:
 def test_a_batch_with_no_scan_is_planned_all_the_same(bench: Bench) -> None:
     key = bench.accept()
     steps = bench.plan(key)
-    assert steps == [Step(page=bench.pages(key)[0], settle=True)]
+    assert steps == [Step(page=bench.pages(key)[0], ended=True)]
     assert bench.ledger.plan_end(key) == PlanEnd(pages=1)
 
 
@@ -406,7 +406,7 @@ def test_a_plan_that_kills_its_planner_for_no_file_is_given_up(bench: Bench) -> 
     def dies(function: Callable[..., Page], task: PageTask, *, seconds: float) -> Page:
         raise ScanFailed(Code.CRASHED)
 
-    assert bench.plan(key, call=dies) == [Step(settle=True)]
+    assert bench.plan(key, call=dies) == [Step(ended=True)]
     assert bench.ledger.plan_end(key) == PlanEnd(pages=0, outcome="failed", code=Code.PLANNING_FAILED)
 
 
@@ -417,7 +417,7 @@ def test_a_cancelled_or_ended_batch_is_planned_no_further(bench: Bench) -> None:
     bench.write("a.png", PNG)
     key = bench.accept()
     bench.ledger.wish_cancel(key, NOW)
-    assert bench.plan(key) == [Step(settle=True)]
+    assert bench.plan(key) == [Step(wish=True)]
     assert bench.pages(key) == []
 
 
@@ -431,7 +431,7 @@ def test_a_page_that_comes_after_the_plan_was_ended_rings_no_shard(bench: Bench)
         bench.ledger.end_plan(key, PlanEnd(pages=0, outcome="cancelled"))
         return page
 
-    assert bench.planner(limits=PageLimits(scans=2), call=late).step(key) == Step(settle=True)
+    assert bench.planner(limits=PageLimits(scans=2), call=late).step(key) == Step(ended=True)
 
 
 def test_a_batch_that_is_not_there_asks_for_nothing(bench: Bench) -> None:

@@ -1,0 +1,117 @@
+"""Recovery: looks at every open batch, and rings for whatever has no result, no lease and no bell that waits.
+
+Nothing else guards a batch against what dies: all state is in the store, so one look is enough to go on from any
+point, an empty Redis included. A thread in every worker looks; a lease lets one do it at a time.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from neurobatch.errors import NeurobatchError, Unavailable
+from storage import keys
+from storage.endings import Work, survey
+from storage.leases import Leases
+from storage.ledger import Ledger, Opened
+from storage.names import BatchKey
+from storage.progress import Progress
+from storage.ringing import PLAN, SETTLE, SHARD, Ringer
+from worker.hearing import queue_of
+from worker.holding import plan_lease, settle_lease
+from worker.planning import last_page
+from worker.telling import harmlessly, rebuild
+
+LEASE = "recover/all"
+LEASE_SECONDS = 15.0  # at least; longer where looks are rarer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Look:
+    """What one look found."""
+
+    batches: int = 0  # that are open
+    rung: list[tuple[str, str, int]] = field(default_factory=list)  # task, batch, number
+    recounted: int = 0  # batches whose progress was counted anew
+    broken: list[str] = field(default_factory=list)  # batches with a record that cannot be read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """Looks for lost work."""
+
+    ledger: Ledger
+    leases: Leases
+    progress: Progress
+    ringer: Ringer
+    holder: str
+    seconds: float  # between two looks
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def run(self, stop: threading.Event) -> None:
+        """Look now and then again until told to stop, whenever no other worker does."""
+        while not stop.is_set():
+            try:
+                if self._mine():
+                    self.look()
+            except NeurobatchError as error:
+                log.warning("recovery_failed code=%s", error.code)
+            stop.wait(self.seconds)
+        harmlessly("lease_not_released", lambda: self.leases.release(LEASE, self.holder))
+
+    def look(self) -> Look:
+        """Look at every open batch once.
+
+        Raises:
+            Unavailable: store or broker does not answer.
+        """
+        found = Look()
+        for opened in self.ledger.opened():
+            found.batches += 1
+            self._mine()
+            try:
+                self._look_at(opened, found)
+            except Unavailable:
+                raise
+            except NeurobatchError as error:
+                found.broken.append(opened.key.batch)
+                log.error("batch_broken batch=%s code=%s", opened.key.batch, error.code)
+        if found.rung:
+            log.info("recovered batches=%d rung=%d", found.batches, len(found.rung))
+        return found
+
+    def _mine(self) -> bool:
+        return self.leases.take(LEASE, self.holder, max(LEASE_SECONDS, 1.5 * self.seconds))
+
+    def _look_at(self, opened: Opened, found: Look) -> None:
+        key = opened.key
+        work = survey(self.ledger, opened, self.clock())
+        lost = self._lost(key, work)
+        queue = queue_of(self.ledger, key) if lost else ""
+        rung = [(task, key.batch, number) for task, number in lost if self.ringer.ring(task, key, number, queue)]
+        found.rung += rung
+        if work != Work() and self._must_recount(key, work, recovered=bool(rung)):
+            found.recounted += rebuild(self.ledger, self.progress, key)
+
+    def _lost(self, key: BatchKey, work: Work) -> list[tuple[str, int]]:
+        """Bells to ring: for what nobody works on. Those that wait already are known to the record of bells."""
+        wanted = [(keys.shard_lease(key, number), SHARD, number) for number in work.shards]
+        if work.plan:
+            last = last_page(self.ledger, key)
+            wanted.append((plan_lease(key), PLAN, last.number + 1 if last else 0))
+        if work.finalise:
+            wanted.append((settle_lease(key), SETTLE, 0))
+        alive = self.leases.alive(name for name, _, _ in wanted)
+        return [(task, number) for name, task, number in wanted if name not in alive]
+
+    def _must_recount(self, key: BatchKey, work: Work, *, recovered: bool) -> bool:
+        """Counts are gone with a wiped Redis, and miss what died between a commit and its counting."""
+        now = self.progress.read(key)
+        if now is None or recovered:
+            return True
+        if not work.plan and not now.planned:
+            self.progress.end_plan(key)
+        return False
