@@ -31,6 +31,7 @@ from storage.roots import Roots
 from storage.status import StatusReader
 
 RUNS = "runs"  # in the data folder: which submission a listing stands for
+DEATHS = 3  # of the worker in a row, after which something is broken
 AGAIN = frozenset({BatchState.FAILED, BatchState.CANCELLED, BatchState.ABANDONED})  # the same command begins anew
 
 
@@ -77,11 +78,20 @@ def _work(
         began, before = time.monotonic(), earlier.counts if earlier else Counts()
         stack.start_worker()
         reader = StatusReader(ledger, Progress(connect(stack.broker)))
-        status = follow(lambda: reader.read(key), console, watch=stack.check)
+        try:
+            status = follow(lambda: reader.read(key), console, watch=lambda: _keep(stack, console))
+        except KeyboardInterrupt:
+            console.print("stopping; the same command goes on from here", highlight=False)
+            raise
         seconds = time.monotonic() - began
     if not before.done:
         remember_pace(settings.home, _pace(ledger, key, status, seconds))
     return status
+
+
+def _keep(stack: Stack, console: Console) -> None:
+    for name in stack.keep(deaths=DEATHS):
+        console.print(f"the {name} had died and was started again", highlight=False)
 
 
 def _pace(ledger: Ledger, key: BatchKey, status: Status, seconds: float) -> Pace:

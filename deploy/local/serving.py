@@ -28,7 +28,8 @@ def serve(settings: Settings, say: Callable[[str], None], *, browser: bool = Fal
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with free_port(settings.host, settings.port) as port, Stack(settings) as stack:
+    port = free_port(settings.host, settings.port)
+    with Stack(settings) as stack:
         url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
         say(f"neurobatch serves {url} (Ctrl-C stops it)")
         api = stack.start_api(settings.host, port)

@@ -1,11 +1,9 @@
 """Broker, worker and API as processes of this machine, over one data folder."""
 
 import contextlib
-import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.broker import EmbeddedBroker
@@ -55,13 +53,15 @@ class Stack:
         ]
         return self._start("API", [*command, "--bind", f"{host}:{port}"], {f"{PREFIX}HOST": host})
 
-    def check(self) -> None:
-        """Raise `Broken` if anything that was started has died."""
-        for kept in self._kept.values():
-            kept.process.check()
+    def keep(self, *, deaths: int | None = None) -> list[str]:
+        """Start again what has died, later each time; returns the names of what was started again.
 
-    def keep(self) -> list[str]:
-        """Start again what has died, later each time; returns the names of what was started again."""
+        Raises:
+            Broken: one died more than `deaths` times without a steady time between, where a bound is given.
+        """
+        for kept in self._kept.values():
+            if deaths is not None and kept.deaths >= deaths:
+                kept.process.check()
         return [name for name, kept in self._kept.items() if kept.revive()]
 
     def _start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Process:
@@ -76,7 +76,6 @@ class Stack:
         return {
             f"{PREFIX}HOME": str(self.settings.home.absolute()),
             f"{PREFIX}BROKER": self.broker,
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
 
 
@@ -85,7 +84,7 @@ class _Kept:
 
     def __init__(self, name: str, command: list[str], log: Path, env: dict[str, str]) -> None:
         self._name, self._command, self._log, self._env = name, command, log, env
-        self._deaths = 0
+        self.deaths = 0  # without a steady time between
         self._due: float | None = None
         self._launch()
 
@@ -99,17 +98,16 @@ class _Kept:
             return False
         now = time.monotonic()
         if self._due is None:
-            self._deaths = 0 if now - self._since > STEADY else self._deaths
-            self._due = now + RESTARTS[min(self._deaths, len(RESTARTS) - 1)]
+            self.deaths = 0 if now - self._since > STEADY else self.deaths
+            self._due = now + RESTARTS[min(self.deaths, len(RESTARTS) - 1)]
         if now < self._due:
             return False
-        self._deaths, self._due = self._deaths + 1, None
+        self.deaths, self._due = self.deaths + 1, None
         self._launch()
         return True
 
 
-@contextlib.contextmanager
-def free_port(host: str, port: int) -> Iterator[int]:
+def free_port(host: str, port: int) -> int:
     """`port`, or any free one for 0. Raises `Broken(bad_setting)` where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -118,5 +116,4 @@ def free_port(host: str, port: int) -> Iterator[int]:
             probe.bind((host, port))
         except OSError as error:
             raise Broken(Code.BAD_SETTING, f"{PREFIX}PORT: {host}:{port} cannot be used: {error.strerror}") from None
-        found = int(probe.getsockname()[1])
-    yield found
+        return int(probe.getsockname()[1])
