@@ -84,9 +84,7 @@ class Folder:
     def get(self, name: str) -> bytes:
         return b"".join(self.read(name))
 
-    def read(
-        self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK
-    ) -> Iterator[bytes]:
+    def read(self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK) -> Iterator[bytes]:
         with _translated():
             file = self._open(name)
             end = os.fstat(file.fileno()).st_size

@@ -43,9 +43,7 @@ class Memory:
             raise Missing(Code.NOT_FOUND)
         return found[1]
 
-    def read(
-        self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK
-    ) -> Iterator[bytes]:
+    def read(self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK) -> Iterator[bytes]:
         content = memoryview(self.get(name))[start:]
         return chunks_of(bytes(content if length is None else content[:length]), chunk)
 

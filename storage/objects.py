@@ -65,9 +65,7 @@ class Objects(Protocol):
         """The whole object. Raises `Missing`."""
         ...
 
-    def read(
-        self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK
-    ) -> Iterator[bytes]:
+    def read(self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK) -> Iterator[bytes]:
         """Chunks of at most `chunk` bytes from `start`, `length` bytes in all or to the end; like a slice, a
         range beyond the end is shorter or empty.
 

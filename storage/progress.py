@@ -25,12 +25,10 @@ FIELDS = tuple(Counts.model_fields)
 # then field and value by turns.
 _ADD = """
 local function seconds() for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end end
-if redis.call('HEXISTS', KEYS[1], 'ready') == 0 then
-  if redis.call('HEXISTS', KEYS[3], 'token') == 1 then
-    redis.call('HSET', KEYS[3], ARGV[3] .. ':' .. ARGV[4], cjson.encode({unpack(ARGV, 5)}))
-  end
-  return 0
+if redis.call('HEXISTS', KEYS[3], 'token') == 1 then
+  redis.call('HSET', KEYS[3], ARGV[3] .. ':' .. ARGV[4], cjson.encode({unpack(ARGV, 5)}))
 end
+if redis.call('HEXISTS', KEYS[1], 'ready') == 0 then return 0 end
 if redis.call('SETBIT', KEYS[2], ARGV[4], 1) == 1 then return 0 end
 for at = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[at], ARGV[at + 1]) end
 redis.call('HINCRBY', KEYS[1], 'version', 1)
@@ -41,10 +39,8 @@ return 1
 
 # Sets fields that only ever go from 0 to 1. KEYS: hash, pending. ARGV: channel, field.
 _FLAG = """
-if redis.call('HEXISTS', KEYS[1], 'ready') == 0 then
-  if redis.call('HEXISTS', KEYS[2], 'token') == 1 then redis.call('HSET', KEYS[2], 'flag:' .. ARGV[2], '1') end
-  return 0
-end
+if redis.call('HEXISTS', KEYS[2], 'token') == 1 then redis.call('HSET', KEYS[2], 'flag:' .. ARGV[2], '1') end
+if redis.call('HEXISTS', KEYS[1], 'ready') == 0 then return 0 end
 if redis.call('HGET', KEYS[1], ARGV[2]) == '1' then return 0 end
 redis.call('HSET', KEYS[1], ARGV[2], 1)
 redis.call('HINCRBY', KEYS[1], 'version', 1)

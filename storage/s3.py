@@ -99,9 +99,7 @@ class S3:
     def get(self, name: str) -> bytes:
         return b"".join(self.read(name))
 
-    def read(
-        self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK
-    ) -> Iterator[bytes]:
+    def read(self, name: str, *, start: int = 0, length: int | None = None, chunk: int = CHUNK) -> Iterator[bytes]:
         at = self._at(check_readable(name))
         if length == 0:
             self._stored(name)
@@ -126,9 +124,7 @@ class S3:
         every = iter(names)
         while page := [{"Key": self._above + check_readable(name)} for name in islice(every, PAGE)]:
             with translated():
-                reply = self._client.delete_objects(
-                    Bucket=self._bucket, Delete={"Objects": page, "Quiet": True}
-                )
+                reply = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": page, "Quiet": True})
             for fault in reply.get("Errors", []):
                 translate_deletion(fault.get("Code", ""))
 

@@ -5,8 +5,8 @@
         def store(self, tmp_path: Path) -> Folder:
             return Folder(tmp_path)
 
-`Conformance` needs the fixture `store`, an empty one; so does `Races`, which lets many writers loose. `Faults`
-needs the fixture `faulty`: a store that is reached over a `Line`, which can be disturbed.
+`Conformance` needs the fixture `store`, an empty one; so does `Races`, which lets many writers loose. What must hold
+over a bad line is in `storage.testing_faults`.
 """
 
 import io
@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from neurobatch.codes import Code
 from neurobatch.errors import Missing, Refused, Unavailable
-from storage.objects import Objects, copy, open_seekable, probe
+from storage.objects import Body, Objects, copy, open_seekable, probe
 
 MIB = 1 << 20
 ODD_NAMES = (
@@ -35,32 +34,6 @@ BAD_NAMES = (
     "", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.b", ".a", "a\\b", "a\0b", "a\nb", "ä", "x" * 901
 )  # fmt: skip
 BAD_TO_READ = ("", "/etc/passwd", "../a", "a/../../b", "a/..", "a\0b")
-
-
-class Line(Protocol):
-    """A way to a store that can be disturbed, and the store at its end."""
-
-    store: Objects
-
-    def lose_reply(self) -> None:
-        """The next write is done, but its answer does not arrive."""
-        ...
-
-    def conflict(self, times: int) -> None:
-        """The next `times` writes are answered with 409."""
-        ...
-
-    def cut(self, after: int, times: int) -> None:
-        """The next `times` reads end after so many bytes."""
-        ...
-
-    def pause(self, seconds: float) -> None:
-        """The next read stops for so long in its middle."""
-        ...
-
-    def pending(self) -> int:
-        """How many of the disturbances have not happened yet."""
-        ...
 
 
 def chunked(content: bytes, size: int) -> Iterator[bytes]:
@@ -169,10 +142,16 @@ class Conformance:
 
     def test_no_bytes_are_an_object_too(self, store: Objects, tmp_path: Path) -> None:
         (tmp_path / "empty").touch()
-        bodies = {"bytes": b"", "stream": iter(()), "blocks": iter([b"", b""]), "file": tmp_path / "empty"}
+        bodies: dict[str, Body] = {
+            "bytes": b"",
+            "stream": iter(()),
+            "blocks": iter([b"", b""]),
+            "file": tmp_path / "empty",
+        }
         for name, body in bodies.items():
             assert store.create(f"create/{name}", body), name
-        for name, body in {**bodies, "stream": iter(()), "blocks": iter([b"", b""])}.items():
+        bodies |= {"stream": iter(()), "blocks": iter([b"", b""])}
+        for name, body in bodies.items():
             assert store.put(f"put/{name}", body).size == 0, name
         for stored in store.list(""):
             assert stored.size == 0
@@ -353,75 +332,3 @@ class Races:
 
     def test_one_of_two_wins(self, store: Objects) -> None:
         race_all(store, rounds=25, writers=2)
-
-
-class Faults:
-    """Promises over a bad line. Needs the fixture `faulty`."""
-
-    def test_a_put_whose_reply_is_lost_is_a_win(self, faulty: Line) -> None:
-        faulty.lose_reply()
-        assert faulty.store.create("lost", b"mine")
-        assert faulty.pending() == 0
-        assert faulty.store.get("lost") == b"mine"
-        assert not faulty.store.create("lost", b"other")
-
-    def test_a_large_stream_whose_reply_is_lost_is_a_win(self, faulty: Line) -> None:
-        content = some_bytes(10 * MIB)
-        faulty.lose_reply()
-        assert faulty.store.create("lost", chunked(content, 100_000))
-        assert faulty.pending() == 0
-        assert faulty.store.get("lost") == content
-
-    def test_a_conflict_is_tried_again(self, faulty: Line) -> None:
-        faulty.conflict(2)
-        assert faulty.store.create("conflict", b"mine")
-        faulty.conflict(1)
-        assert not faulty.store.create("conflict", b"other")
-        assert faulty.pending() == 0
-        assert faulty.store.get("conflict") == b"mine"
-
-    def test_conflicts_without_end_are_told(self, faulty: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("storage.s3.CONFLICT_WAITS", (0.01, 0.01))
-        faulty.conflict(3)
-        with pytest.raises(Unavailable):
-            faulty.store.create("conflict", b"mine")
-        assert faulty.pending() == 0
-
-    def test_a_cut_stream_is_taken_up(self, faulty: Line) -> None:
-        content = some_bytes(3 * MIB)
-        faulty.store.put("cut", content)
-        faulty.cut(after=MIB, times=2)
-        assert b"".join(faulty.store.read("cut", chunk=100_000)) == content
-        faulty.cut(after=1000, times=1)
-        assert b"".join(faulty.store.read("cut", start=MIB, length=MIB)) == content[MIB : 2 * MIB]
-        assert faulty.pending() == 0
-
-    def test_a_stream_that_never_comes_whole_is_an_error(self, faulty: Line) -> None:
-        faulty.store.put("cut", some_bytes(MIB))
-        faulty.cut(after=0, times=1_000)
-        with pytest.raises(Unavailable):
-            faulty.store.get("cut")
-
-    def test_a_stream_that_was_replaced_meanwhile_is_never_mixed(self, faulty: Line) -> None:
-        faulty.store.put("mixed", b"a" * 3 * MIB)
-        stream = faulty.store.read("mixed", chunk=100_000)
-        faulty.store.put("mixed", b"b" * 3 * MIB)
-        try:
-            read = b"".join(stream)
-        except Unavailable:
-            return
-        assert read == b"a" * 3 * MIB
-
-    def test_a_slow_stream_is_waited_for(self, faulty: Line) -> None:
-        content = some_bytes(2 * MIB)
-        faulty.store.put("slow", content)
-        faulty.pause(0.5)
-        assert faulty.store.get("slow") == content
-        assert faulty.pending() == 0
-
-    def test_a_stream_that_stalls_is_taken_up(self, faulty: Line) -> None:
-        content = some_bytes(2 * MIB)
-        faulty.store.put("stalled", content)
-        faulty.pause(10)
-        assert faulty.store.get("stalled") == content
-        assert faulty.pending() == 0

@@ -73,9 +73,7 @@ def _do(folder: Path, program: str, *arguments: str, seconds: float = 60) -> str
     """Run one of Ceph's programs to its end and return what it printed."""
     command = [str(find(program)), "-c", str(folder / "ceph.conf"), *arguments]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=True
-        )
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=True)
     except subprocess.CalledProcessError as fault:
         raise DidNotStart(f"{program} {' '.join(arguments)}: {fault.stderr[-2000:]}") from fault
     return done.stdout

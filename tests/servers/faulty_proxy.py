@@ -92,9 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = [(key, value) for key, value in reply.getheaders() if key.lower() not in HOP_BY_HOP]
         self._finish(kept, content, fault)
 
-    def _finish(
-        self, headers: list[tuple[str, str]], content: bytes, fault: Fault | None = None
-    ) -> None:
+    def _finish(self, headers: list[tuple[str, str]], content: bytes, fault: Fault | None = None) -> None:
         fault = fault or Fault(method=self.command)
         lengths = [value for key, value in headers if key.lower() == "content-length"]
         for key, value in headers:

@@ -49,9 +49,7 @@ def find(program: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(program)
 
 
-def wait_for(
-    ready: Callable[[], bool], seconds: float, process: "subprocess.Popen[bytes] | None" = None
-) -> bool:
+def wait_for(ready: Callable[[], bool], seconds: float, process: "subprocess.Popen[bytes] | None" = None) -> bool:
     """Ask `ready` until it says so, the time is over or the process has ended."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -224,14 +224,12 @@ def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(Broken):
-        probe(Folder(tmp_path / "store"))
-
+def test_a_folder_that_may_not_be_written_is_told() -> None:
+    with pytest.raises(Broken) as told:
+        probe(Folder(Path("/sys/neurobatch")))  # not even by root
+    assert told.value.code is Code.BAD_SETTING
 
 
 @pytest.mark.parametrize("action", ["create", "put"])
 def test_large_streams_are_never_held(tmp_path: Path, action: str) -> None:
-    assert growth(tmp_path.as_uri(), S3Options(), action, size=200) < 16  # MiB
+    assert growth(tmp_path.as_uri(), S3Options(), action, size=120) < 16  # MiB

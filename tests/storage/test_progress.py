@@ -135,6 +135,24 @@ def test_what_is_committed_while_the_store_is_read_is_not_lost(progress: Progres
     assert not progress.add(KEY, 1, ONE)
 
 
+def test_a_recount_loses_nothing_that_is_counted_meanwhile(progress: Progress) -> None:
+    ready(progress)
+    progress.add(KEY, 1, ONE)
+    token = progress.begin_rebuild(KEY)
+    assert progress.add(KEY, 2, ONE)  # after the store's listing
+    assert progress.add(KEY, 3, ONE)  # before it
+    progress.add_page(KEY, 0, 100, 1)
+    progress.begin_plan(KEY)
+    progress.end_plan(KEY)
+    whole = Whole(planned=False, begun=False, pages={}, counts=ONE + ONE, shards=[1, 3])
+    assert progress.rebuild(KEY, token, whole)
+    snapshot = progress.read(KEY)
+    assert snapshot is not None
+    assert (snapshot.counts, snapshot.shards) == (ONE + ONE + ONE, 3)
+    assert (snapshot.scans, snapshot.left_out, snapshot.planned, snapshot.begun) == (100, 1, True, True)
+    assert not progress.add(KEY, 2, ONE)
+
+
 def test_a_wipe_during_a_rebuild_undoes_it(progress: Progress, client: "redis.Redis") -> None:
     token = progress.begin_rebuild(KEY)
     progress.add(KEY, 1, ONE)

@@ -17,7 +17,8 @@ from neurobatch.errors import Broken, NeurobatchError, Unavailable
 from storage.objects import Objects, S3Options, copy, open_store, probe
 from storage.s3 import S3
 from storage.s3_client import translated
-from storage.testing import Conformance, Faults, Races, names, race_all, some_bytes
+from storage.testing import Conformance, Races, names, race_all, some_bytes
+from storage.testing_faults import Faults
 from tests.conftest import S3Place
 from tests.servers.faulty_proxy import CONFLICT, Fault, FaultyProxy, faulty_proxy
 from tests.servers.processes import free_ports
@@ -118,7 +119,7 @@ class TestCephRaces(_OnCeph, Races):
 
 @pytest.mark.parametrize("action", ["create", "put"])
 def test_large_streams_to_s3_are_never_held(seaweed_place: S3Place, action: str) -> None:
-    assert growth(seaweed_place.url, seaweed_place.options, action, size=200) < 64  # MiB
+    assert growth(seaweed_place.url, seaweed_place.options, action, size=120) < 48  # MiB
 
 
 def test_a_broken_stream_leaves_no_parts_behind(seaweed_place: S3Place) -> None:
