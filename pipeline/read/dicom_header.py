@@ -4,6 +4,7 @@ Sources: DICOM PS3.3 (C.7.6.2 image plane, C.8.3 and C.8.13 MR image, C.7.6.16 m
     (encoding), PS3.10 (files).
 """
 
+import io
 import math
 import struct
 import warnings
@@ -50,6 +51,8 @@ MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 ENHANCED_CLASSES = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")  # multi-frame MR
 MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", *ENHANCED_CLASSES)
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # double float, float and integer pixels
+
+HEADER_ONLY_BYTES = 16 * 1024  # a file that is larger and names no kind of object has lost its header
 
 _PREAMBLE = 128
 _MAGIC_END = 132
@@ -149,7 +152,7 @@ def read_header(head: Head) -> DicomHeader | None:
     try:
         with translated(Code.DAMAGED, "the header cannot be read"):
             data, last = header_of(head)
-            if cut_short(data, last):
+            if unreadable(data, last, head):
                 return None
             judge(data, has_pixels=last in PIXEL_TAGS)
             return summary(data)
@@ -198,11 +201,19 @@ def deflated_from(stream: Any) -> int | None:
     return place if deflated and place < len(head) else None
 
 
-def cut_short(data: Dataset, last: int) -> bool:
-    """Whether a file ended within its header: nothing is in it, or an MR image lacks its size."""
-    return last not in PIXEL_TAGS and (
-        len(data) == 0 or (text(data, "SOPClassUID") in MR_CLASSES and "Rows" not in data)
-    )
+def unreadable(data: Dataset, last: int, head: Head) -> bool:
+    """Whether a header ended before it should: cut short or damaged, it may have been an image's.
+
+    So it is where nothing is in it, where an MR image lacks its size, and where a file of a size that only pixels give
+    says neither what it is nor that it holds any.
+    """
+    if last in PIXEL_TAGS:
+        return False
+    sop_class = text(data, "SOPClassUID")
+    if len(data) == 0 or (sop_class in MR_CLASSES and "Rows" not in data):
+        return True
+    named = sop_class or text(data, "Modality") or "DirectoryRecordSequence" in data
+    return not named and head.seek(0, io.SEEK_END) > HEADER_ONLY_BYTES
 
 
 def judge(data: Dataset, *, has_pixels: bool) -> None:

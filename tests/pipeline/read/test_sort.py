@@ -170,6 +170,13 @@ def test_an_image_that_is_cut_within_its_header_is_a_scan_that_will_fail() -> No
     assert described(cut).header is None
 
 
+def test_an_image_whose_header_is_lost_is_a_scan_that_will_fail_and_is_not_left_out() -> None:
+    data = dicom(pixels=np.ones((128, 128), np.uint16))
+    start = 132 + 12 + int.from_bytes(data[140:144], "little")
+    lost = data[:start] + b"\x08\0\x05\0UN\0\0\xff\xff\xff\x7f" + data[start:]
+    assert described(lost).header is None
+
+
 def test_a_header_holds_no_text_of_the_patients() -> None:
     header = described(dicom(PatientName="Doe^Jane", PatientID="4711", StudyDescription="Brain of Jane")).header
     assert header is not None
