@@ -171,7 +171,8 @@ function scanRow(address, id, found) {
   else image.classList.add("none");
   return h("li", {}, h("a", { class: `scan ${label || found.state}`, href: `#/batches/${id}/${found.scan}` },
     image,
-    h("span", { class: "scan-name", title: found.path }, lastPart(found.path), h("small", { class: "quiet" }, found.path)),
+    h("span", { class: "scan-name", title: found.path }, lastPart(found.path),
+      lastPart(found.path) !== found.path && h("small", { class: "quiet" }, found.path)),
     h("span", { class: `verdict ${label || found.state}` }, label ? LABELS[label] : found.state),
     h("span", { class: "scan-probability" }, found.finding ? percent(found.finding.probability) : found.code ? lazySentence(found.code) : "")));
 }

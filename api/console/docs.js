@@ -18,12 +18,15 @@ function table(rows) {
     h(place ? "td" : "th", place ? {} : { scope: "row" }, cell))))));
 }
 
+// Backticks in a description are code.
+const prose = (text) => text.split("`").map((part, place) => (place % 2 ? h("code", {}, part) : part));
+
 function operation(path, method, told) {
   const bodies = Object.entries(told.requestBody?.content || {});
   const replies = Object.entries(told.responses).filter(([status]) => status !== "default");
   return h("article", { class: "operation", id: told.operationId },
     h("h3", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), h("code", {}, path), h("span", {}, told.summary)),
-    told.description && h("p", {}, told.description),
+    told.description && h("p", {}, prose(told.description)),
     h("details", {}, h("summary", {}, "Parameters and answers"),
       table([
         ...(told.parameters || []).map((each) => [h("code", {}, each.name), each.in, typeOf(each.schema)]),
@@ -34,7 +37,7 @@ function operation(path, method, told) {
 }
 
 const component = ([name, schema]) => h("article", { class: "operation", id: name },
-  h("h3", {}, h("code", {}, name)), schema.description && h("p", {}, schema.description),
+  h("h3", {}, h("code", {}, name)), schema.description && h("p", {}, prose(schema.description)),
   schema.properties ? table(Object.entries(schema.properties).map(([field, each]) => [h("code", {}, field), typeOf(each)]))
     : h("p", {}, typeOf(schema)));
 

@@ -22,7 +22,7 @@ async function show() {
   leaving = new AbortController();
   const [, view, parts] = VIEWS.map(([pattern, each]) => [pattern, each, pattern.exec(location.hash)]).find((each) => each[2])
     || [null, nowhere, []];
-  const place = h("div", { class: `view ${view.name}` });
+  const place = h("div", {});
   fill(main, place);
   window.scrollTo(0, 0);
   try {

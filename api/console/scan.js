@@ -9,7 +9,7 @@ const HEADLINES = {
 };
 const KINDS = { picture: "Picture", dicom: "DICOM series", nifti: "NIfTI volume" };
 const FILES = {
-  "mask.png": "Mask", "mask.nii.gz": "Mask (NIfTI)", "overlay.png": "Picture with the tumour in red", "report.json": "Report",
+  "mask.png": "Mask", "mask.nii.gz": "Mask (NIfTI)", "overlay.png": "Overlay", "report.json": "Report",
 };
 
 export async function scan(place, signal, id, name) {
@@ -24,19 +24,21 @@ export async function verdictCard(address, found, signal) {
   const label = found.finding?.label || found.state;
   const pictures = await viewer(at, found, signal);
   return h("article", { class: `card verdict-card ${label}` },
-    pictures,
-    h("div", { class: "verdict-text" },
-      h("p", { class: "quiet path", title: found.path }, found.path),
+    h("header", { class: "verdict-head" },
+      h("p", { class: "quiet path" }, found.path),
       h("h1", { class: `headline ${label}` }, HEADLINES[label] || (found.state === "failed" ? "This scan could not be judged" : `The scan is ${found.state}`)),
       found.code && h("p", { class: "trouble" }, told(found.code)),
       found.finding && scale(found.finding),
       found.finding && found.finding.classifiers.length > 1 && h("ul", { class: "votes" }, found.finding.classifiers.map((each) =>
-        h("li", {}, `${each.model}: ${percent(each.probability)} (threshold ${percent(each.threshold)})`))),
+        h("li", {}, `${each.model}: ${percent(each.probability)} (threshold ${percent(each.threshold)})`)))),
+    pictures,
+    h("div", { class: "verdict-rest" },
       found.finding && found.finding.reasons.length > 0 && section("Why a person should look", found.finding.reasons.map((code) => h("li", { class: "reason" }, told(code)))),
       found.extents.length > 0 && extents(found),
       found.warnings.length > 0 && section("Mind", found.warnings.map((code) => h("li", { class: "warning" }, told(code)))),
       found.artifacts.length > 0 && h("div", { class: "buttons" }, found.artifacts.map((each) =>
-        h("button", { type: "button", title: bytes(each.size), onclick: () => save(`${at}/artifacts/${each.name}`) }, FILES[each.name] || each.name))),
+        h("button", { type: "button", title: `${each.name}, ${bytes(each.size)}`, onclick: () => save(`${at}/artifacts/${each.name}`) },
+          `↓ ${FILES[each.name] || each.name}`))),
       provenance(found)));
 }
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.downloads import taken_name
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.records import Page, PlannedScan, ScanState, Shard
+from neurobatch.taking import taken_name
 from storage.ledger import Content
 from tests.api.wired import MASK, Bench, planned
 
@@ -108,7 +108,7 @@ def test_the_zip_holds_tables_and_artifacts_under_names_that_people_know(bench: 
     assert archive.read("results.csv") == get(bench, f"/v1/batches/{key.batch}/results.csv").data
     assert archive.read("Ordner/Снимок 0.png_mask.png") == MASK
     assert len([name for name in archive.namelist() if name.endswith("_report.json")]) == 9
-    assert b"notes.txt" in archive.read("left-out.jsonl")
+    assert b"notes.txt" in archive.read("left-out.csv")
 
 
 def test_no_two_results_share_a_name_in_the_zip_and_none_leads_out(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.intake import Intake, Upload, Wish, shown_path
+from api.intake import Intake, Upload, Wish
 from neurobatch.codes import Code
 from neurobatch.errors import Refused, Unavailable
 from neurobatch.records import (
@@ -21,6 +21,7 @@ from neurobatch.records import (
     UploadSource,
 )
 from neurobatch.settings import Settings
+from neurobatch.taking import shown_path
 from storage import endings, names
 from storage.ledger import Ledger
 from storage.memory import Memory

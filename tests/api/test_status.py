@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -6,11 +6,15 @@ from neurobatch.codes import Code
 from neurobatch.errors import Refused
 from neurobatch.records import BatchState, Counts
 from storage import endings, names
+from storage.broker import connect
 from storage.ledger import Ledger
 from storage.memory import Memory
+from storage.names import BatchKey
 from storage.objects import Stored
+from storage.progress import Progress, Snapshot, Whole
 from storage.status import StatusReader, Tally, tally
 from tests.api.wired import NOW, Bench
+from tests.servers.processes import free_ports
 
 
 def test_a_batch_goes_from_accepted_to_running_to_completed(bench: Bench) -> None:
@@ -135,3 +139,120 @@ def test_a_deleted_batch_is_gone_also_for_who_saw_its_end(bench: Bench) -> None:
         bench.services.status.read(key)
     assert (gone.value.code, unknown.value.code) == (Code.GONE, Code.NOT_FOUND)
     assert names.batches_prefix("local") == "tenants/local/batches/"
+
+
+def ready(progress: Progress, key: BatchKey, whole: Tally, shards: Iterable[int]) -> None:
+    """Have Redis know what the store says, as a worker's rebuild does."""
+    token = progress.begin_rebuild(key)
+    pages = dict(enumerate(whole.pages))
+    counted = Whole(planned=whole.planned, begun=whole.begun, pages=pages, counts=whole.counts, shards=shards)
+    assert progress.rebuild(key, token, counted)
+
+
+def test_where_redis_is_whole_a_poller_costs_the_store_nothing(bench: Bench, valkey_url: str) -> None:
+    asked: list[str] = []
+
+    class Watched(Memory):
+        def get(self, name: str) -> bytes:
+            asked.append(name)
+            return super().get(name)
+
+        def head(self, name: str) -> Stored | None:
+            asked.append(name)
+            return super().head(name)
+
+        def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
+            asked.append(prefix)
+            return super().list(prefix, after=after)
+
+    other = Bench(Watched(), bench.settings)
+    key = other.submitted()
+    page = other.plan_page(key, 0, 3, 2)
+    now = 100.0
+    with connect(valkey_url) as client:
+        progress = Progress(client)
+        reader = StatusReader(other.ledger, progress, clock=lambda: now)
+        ready(progress, key, tally(other.ledger, key, Tally()), ())
+        assert reader.read(key).scans == 6
+        asked.clear()
+        for shard in (0, 1):
+            counts = Counts.of(other.work(key, page, shard))
+            asked.clear()
+            progress.add(key, shard, counts)
+            assert reader.read(key).counts.done == 2 * shard + 2
+            assert asked == []
+        now = 200.0
+        other.ledger.wish_cancel(key, NOW)
+        assert reader.read(key).cancelling
+
+
+def test_a_wiped_redis_never_shows_less_than_was_told(bench: Bench, valkey_url: str) -> None:
+    key = bench.submitted()
+    page = bench.plan_page(key, 0, 3, 2)
+    with connect(valkey_url) as client:
+        progress = Progress(client)
+        reader = StatusReader(bench.ledger, progress)
+        old = tally(bench.ledger, key, Tally())
+        bench.work(key, page, 0)
+        bench.work(key, page, 1)
+        assert reader.read(key).counts.done == 4
+        ready(progress, key, old, ())  # a rebuild that read the store before
+        assert reader.read(key).counts.done == 4
+        client.flushall()
+        bench.work(key, page, 2)
+        assert reader.read(key).counts.done == 6
+
+
+def test_a_redis_that_is_away_is_left_alone_for_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = bench.submitted()
+    page = bench.plan_page(key, 0, 1, 2)
+    [nobody] = free_ports(1)
+    with connect(f"redis://127.0.0.1:{nobody}/0") as client:
+        now = 0.0
+        progress = Progress(client)
+        tried: list[BatchKey] = []
+        real = progress.read
+
+        def read(key: BatchKey) -> Snapshot | None:
+            tried.append(key)
+            return real(key)
+
+        monkeypatch.setattr(progress, "read", read)
+        reader = StatusReader(bench.ledger, progress, clock=lambda: now)
+        assert reader.read(key).scans == 2
+        bench.work(key, page, 0)
+        assert reader.read(key).counts.done == 2
+        assert len(tried) == 1
+        now = 60.0
+        reader.read(key)
+        assert len(tried) == 2
+
+
+def test_the_end_is_seen_at_once_where_redis_says_that_all_is_done(bench: Bench, valkey_url: str) -> None:
+    key = bench.submitted()
+    page = bench.plan_page(key, 0, 1, 2)
+    with connect(valkey_url) as client:
+        progress = Progress(client)
+        reader = StatusReader(bench.ledger, progress, clock=lambda: 1.0)
+        ready(progress, key, tally(bench.ledger, key, Tally()), ())
+        assert reader.read(key).state is BatchState.RUNNING
+        bench.end_plan(key, 1)
+        progress.end_plan(key)
+        progress.add(key, 0, Counts.of(bench.work(key, page, 0)))
+        assert reader.read(key).state is BatchState.RUNNING
+        bench.finish(key)
+        assert reader.read(key).state is BatchState.COMPLETED
+
+
+def test_a_deletion_is_seen_by_every_process_at_once(bench: Bench, valkey_url: str) -> None:
+    key = bench.submitted()
+    with connect(valkey_url) as client:
+        progress = Progress(client)
+        here, there = (StatusReader(bench.ledger, progress, clock=lambda: 1.0) for _ in range(2))
+        ready(progress, key, tally(bench.ledger, key, Tally()), ())
+        assert here.read(key) == there.read(key)
+        bench.services.intake.delete(key)
+        here.forget(key)
+        for reader in (here, there):
+            with pytest.raises(Refused):
+                reader.read(key)
