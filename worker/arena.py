@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def slot_bytes(side: int) -> int:
 
 
 class Arena:
-    """The shared block, as seen by one process. Views into it must not outlive it."""
+    """The shared block, as seen by one process. It cannot be closed while there are views into it."""
 
     def __init__(self, plan: ArenaPlan, memory: SharedMemory) -> None:
         self.plan = plan
@@ -97,7 +98,8 @@ class Arena:
 
     def _view(self, slot: int, offset: int, size: int, channels: int) -> NDArray[np.uint8]:
         start = slot * self.plan.slot_bytes + offset
-        return np.ndarray((size, size, channels), np.uint8, buffer=self._memory.buf, offset=start)
+        flat = np.frombuffer(cast(memoryview, self._memory.buf), np.uint8, count=size * size * channels, offset=start)
+        return flat.reshape(size, size, channels)
 
 
 class Slots:

@@ -27,7 +27,7 @@ import psutil
 
 from neurobatch.codes import Code
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP = None  # what tells a writer to end
 _FAREWELL = b""  # unpickling nothing raises EOFError, as a pipe does whose other end was closed
@@ -101,8 +101,10 @@ class Child:
         try:
             while True:
                 self._heard(self, self._pipe.recv())
-        except (EOFError, OSError, pickle.UnpicklingError):
-            self._process.kill()  # a pipe that breaks while the process lives is no use to anyone
+        except (EOFError, OSError):
+            pass
+        finally:
+            self._process.kill()  # whatever broke the pipe, a child that cannot be heard is no use
             self._process.join()
             self._outbox.put(_STOP)
             self._pipe.close()
@@ -114,8 +116,8 @@ class Child:
             while (message := self._outbox.get()) is not _STOP:
                 self._pipe.send(message)
             self._pipe.send_bytes(_FAREWELL)
-        except OSError:
-            return  # the reader sees the same and tells
+        except (OSError, pickle.PicklingError, TypeError, AttributeError):
+            self._process.kill()  # the reader sees its end and tells
 
 
 class Link:
@@ -147,7 +149,7 @@ class Link:
         try:
             while True:
                 self.inbox.put(self._pipe.recv())
-        except (EOFError, OSError):
+        finally:
             os._exit(0)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,7 +63,6 @@ class Desk:
 
 def main(link: Link, config: DecoderConfig) -> None:
     """Work until the supervisor is gone."""
-    cv2.setNumThreads(1)
     make = resolve(config.context)
     Decoder(link, config, make(config.settings)).work()
 

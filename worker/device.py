@@ -267,6 +267,7 @@ class Device:
             self._queues.setdefault(batch.network, deque()).extendleft(reversed(batch.items))
         if self._early_deaths < LOAD_DEATHS:
             return
+        self._warm = tuple(network for network in self._warm if network != loading)  # the others shall still run
         error = Broken(Code.NO_ENGINE, "the network process dies while it starts")
         for network in [loading] if loading is not None else list(self._queues):
             self._refuse(network, error)

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from neurobatch.codes import Code
-from neurobatch.errors import NeurobatchError, Refused, ScanFailed, Unavailable
+from neurobatch.errors import Refused, ScanFailed, Unavailable
 from neurobatch.records import Attempt, Batch, Counts, PlannedScan, PlanStart, Result, Shard, Source
 from neurobatch.settings import Settings
 from storage import keys
@@ -29,6 +29,7 @@ from worker.jobs import Job, Judged
 from worker.messages import Network, Outcome
 from worker.sources import picked
 from worker.supervisor import Supervisor, Ticket
+from worker.telling import harmlessly
 from worker.weights import Weights
 
 CAREFUL_FROM = 3  # attempt: whole supervisors died over this shard, so each scan is noted before it is tried
@@ -93,7 +94,7 @@ class Shards:
             if plan is not None:
                 self._try(plan, lease)
         finally:
-            _harmlessly("lease_not_released", lease.release)
+            harmlessly("lease_not_released", lease.release)
 
     def _try(self, plan: "_Plan", lease: "_Held") -> None:
         ledger, key, number = self._desk.ledger, plan.key, plan.shard.number
@@ -104,7 +105,7 @@ class Shards:
             results = attempted.results(lambda: self._stop_at)
         except BaseException:
             attempted.give_up()
-            _harmlessly("attempt_not_handed_back", lambda: ledger.hand_back(key, number, attempt))
+            harmlessly("attempt_not_handed_back", lambda: ledger.hand_back(key, number, attempt))
             raise
         if results is None:
             ledger.hand_back(key, number, attempt)
@@ -112,7 +113,7 @@ class Shards:
             return
         stands = ledger.commit(key, number, results)
         timing = attempted.timing(time.monotonic() - begun)
-        _harmlessly("timing_not_put", lambda: ledger.put_timing(key, number, attempt.number, timing))
+        harmlessly("timing_not_put", lambda: ledger.put_timing(key, number, attempt.number, timing))
         self._tell(key, number, stands)
 
     def _tell(self, key: BatchKey, number: int, stands: Sequence[Result]) -> None:
@@ -124,7 +125,7 @@ class Shards:
             if now is not None and now.planned and now.counts.done >= now.scans:
                 self._desk.settle(key)
 
-        _harmlessly("progress_not_told", tell)
+        harmlessly("progress_not_told", tell)
 
 
 class _Held:
@@ -235,7 +236,7 @@ class _Try:
         for _, ticket in judging:
             ticket.cancel()
         for scan in [*(scan for scan, _ in judging), *self._putting.values()]:
-            _harmlessly("note_not_cleared", functools.partial(self._clear_note, scan))
+            harmlessly("note_not_cleared", functools.partial(self._clear_note, scan))
         self._judging.clear()
 
     def timing(self, seconds: float) -> bytes:
@@ -313,11 +314,3 @@ class _Try:
             return True
         self._looked = now
         return not self._desk.ledger.cancelling(self._plan.key)
-
-
-def _harmlessly(word: str, action: Callable[[], object]) -> None:
-    """Do what may fail without harm: nothing of it is needed for the result."""
-    try:
-        action()
-    except NeurobatchError as error:
-        log.warning("%s code=%s", word, error.code)

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, NeurobatchError, Unavailable
 from neurobatch.settings import Settings
 from worker.arena import Arena, Slots
-from worker.children import Child, Role
+from worker.children import Child, Role, place_of
 from worker.cores import usable_cores
 from worker.crew import Crew, CrewCalls, CrewLimits
 from worker.device import Device, DeviceCalls
@@ -81,6 +82,7 @@ class Supervisor:
         self._open = False
         self._number = 0
         self._closing = False
+        self._end: NeurobatchError = Unavailable(Code.INTERNAL, "The worker is stopping.")
         self._tasks: set[Task] = set()
         self._backlog = 0  # bytes
         self._done = 0
@@ -127,7 +129,7 @@ class Supervisor:
         return Ticket(task, self)
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
-        """Run a plain function in a decoder that does nothing else meanwhile; all is pickled.
+        """Run a plain function in a decoder that does nothing else meanwhile; it travels pickled, so by its name.
 
         Raises:
             ScanFailed: `timed_out` after `seconds` of work, `out_of_memory`, `crashed`.
@@ -137,6 +139,7 @@ class Supervisor:
         def order(number: int) -> Run:
             return Run(task=number, function=function, arguments=arguments)
 
+        ForkingPickler.dumps(order(0))  # what cannot travel is the caller's mistake, told here
         return self._hand_in(order, seconds, True).future.result()
 
     def forget(self, task: Task) -> None:
@@ -158,11 +161,16 @@ class Supervisor:
             pid=os.getpid(),
             at=time.time(),
             under_way=under_way,
-            stuck=time.monotonic() - self._moved if under_way else 0.0,
+            stuck=time.monotonic() - self._moved if under_way or self.dead else 0.0,
             done=self._done,
             slices=self._device.slices,
             batches=self._device.batches,
         )
+
+    @property
+    def dead(self) -> bool:
+        """Whether it broke, which only a mistake in its program can do: the worker must be started anew."""
+        return isinstance(self._end, Broken)
 
     @property
     def free_slots(self) -> tuple[int, int]:
@@ -178,7 +186,7 @@ class Supervisor:
     def _hand_in(self, order: Callable[[int], Start | Run], seconds: float, alone: bool) -> Task:
         with self._lock:
             if not self._open:
-                raise Unavailable(Code.INTERNAL, "The worker is stopping.")
+                raise self._end
             self._number += 1
             task = Task(number=self._number, order=order, future=Future(), seconds=seconds, alone=alone)
             self._events.put(functools.partial(self._take_in, task))
@@ -187,18 +195,18 @@ class Supervisor:
     # -- the supervisor's own thread -------------------------------------------------------------------------
 
     def _work(self) -> None:
-        fault: NeurobatchError = Unavailable(Code.INTERNAL, "The worker is stopping.")
         try:
             self._serve()
-        except BaseException:
-            log.critical("supervisor_died", exc_info=True)
-            fault = Broken(Code.INTERNAL, "the supervisor died")
+        except BaseException as error:  # noqa: BLE001  the thread's outermost edge: everyone who waits is told
+            log.critical("supervisor_died error=%s", place_of(error))
+            self._end = Broken(Code.INTERNAL, "the supervisor died")
+        self._closing = True
         with self._lock:
             self._open = False
         self._end_children()
         self._drain(time.monotonic())
         for task in list(self._tasks):
-            self._finished(task, None, fault)
+            self._finished(task, None, self._end)
         self._heartbeat.stop()
         self._arena.close()
 

@@ -19,7 +19,7 @@ from neurobatch.errors import Broken, ScanFailed
 from worker.messages import Feed, Network, Outcome, Ran, Verdict
 
 SIDE = 32
-POISON = 66  # a slice of this grey kills the network process
+POISON, GLUE, GREED = 66, 67, 68  # slices of these greys kill the network process, hold it up, make it eat memory
 CLASSIFIER = Network(
     name="classifier",
     sha256="a" * 64,
@@ -110,15 +110,19 @@ def _trouble(scan: Scan) -> None:
         case "hang":
             time.sleep(3600)
         case "eat":
-            eaten = []
-            while True:
-                eaten.append(np.ones(4 << 20, np.uint8))
+            _eat()
         case "raise":
             raise ValueError("Jane Doe, born 1970")
         case "memory":
             raise MemoryError
         case "refuse":
             raise ScanFailed(Code.DAMAGED)
+
+
+def _eat() -> None:
+    eaten = []
+    while True:
+        eaten.append(np.ones(4 << 20, np.uint8))
 
 
 def loader(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np.uint8]], Any], Ran]]:
@@ -135,6 +139,10 @@ def loader(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np
             time.sleep(settings or 0.0)
             if (pictures[:, 0, 0, 0] == POISON).any():
                 os.kill(os.getpid(), signal.SIGKILL)
+            if (pictures[:, 0, 0, 0] == GLUE).any():
+                time.sleep(3600)
+            if (pictures[:, 0, 0, 0] == GREED).any():
+                _eat()
             if network.segments:
                 return pictures[..., :2].astype(np.float32) / 255
             return pictures[:, :1, 0, 0].astype(np.float32)
@@ -142,6 +150,13 @@ def loader(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np
         return run, Ran(engine="test", precision="float32", processor="none")
 
     return load
+
+
+def threads() -> int:
+    """Threads that OpenCV may start in this process."""
+    import cv2
+
+    return cv2.getNumThreads()
 
 
 def double(number: int) -> int:

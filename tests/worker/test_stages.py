@@ -1,11 +1,13 @@
 """The real flow, over real files: what comes out of the children is what the pipeline says, byte for byte."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -150,3 +152,24 @@ def test_a_file_that_changed_since_it_was_planned_fails_its_scan(supervisor: Sup
     error = supervisor.judge(asked).future.exception(60)
     assert isinstance(error, ScanFailed)
     assert error.code is Code.SOURCE_CHANGED
+
+
+def test_memory_stays_flat_over_hundreds_of_scans(supervisor: Supervisor) -> None:
+    asked = job("flair_glioma.png", Options(segment="all"), pin("mobilenet"), pin("unet"))
+
+    def used(scans: int) -> dict[int, int]:
+        for ticket in [supervisor.judge(asked) for _ in range(scans)]:
+            ticket.future.result(60)
+            ticket.put_away()
+        decoders, network = supervisor.pids()
+        return {pid: _own(pid) for pid in (os.getpid(), *decoders, network) if pid is not None}
+
+    before, after = used(100), used(200)
+    assert set(before) == set(after), "a process was replaced"
+    grown = {pid: after[pid] - before[pid] for pid in before}
+    assert max(grown.values()) < 16 * MIB, grown
+
+
+def _own(pid: int) -> int:
+    told = psutil.Process(pid).memory_info()
+    return int(told.rss) - int(told.shared)

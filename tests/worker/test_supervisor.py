@@ -1,6 +1,7 @@
 """The supervisor and its children, as real processes: nothing is lost, whatever dies."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from neurobatch.settings import MIB, Settings
 from tests.worker.flows import (
     CLASSIFIER,
     FATAL,
+    GLUE,
+    GREED,
     MISSING,
     POISON,
     SEGMENTER,
@@ -27,6 +30,7 @@ from tests.worker.flows import (
     double,
     refuse,
     sleep,
+    threads,
 )
 from worker.heartbeat import moves, pulses
 from worker.supervisor import Stages, Supervisor, Ticket
@@ -203,6 +207,14 @@ def test_a_scan_that_kills_the_network_again_by_itself_is_crashed_and_no_other_i
     assert [value(ticket) for ticket in tickets] == [((float(grey),) * 2,) for grey in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize(("grey", "expected"), [(GLUE, Code.TIMED_OUT), (GREED, Code.OUT_OF_MEMORY)])
+def test_a_slice_that_holds_up_or_bloats_the_network_fails_its_scan(tmp_path: Path, grey: int, expected: Code) -> None:
+    with Supervisor(settings(tmp_path, scan_seconds=1.0, network_memory=256 * MIB, decoders=1), STAGES) as supervisor:
+        tickets = [supervisor.judge(Scan(greys=(each,))) for each in (1, grey, 2)]
+        assert code(tickets.pop(1)) == expected
+        assert [value(ticket) for ticket in tickets] == [((1.0,),), ((2.0,),)]
+
+
 def test_a_network_that_cannot_be_loaded_is_no_scans_fault(shared: Supervisor) -> None:
     bad = shared.judge(Scan(networks=(MISSING,)))
     with pytest.raises(Broken, match="weights_damaged"):
@@ -215,6 +227,11 @@ def test_a_network_that_dies_whenever_it_is_loaded_is_no_scans_fault(shared: Sup
     with pytest.raises(Broken, match="no_engine"):
         bad.future.result(SECONDS)
     assert value(shared.judge(Scan(greys=(3,)))) == ((3.0,),)
+
+
+def test_a_network_that_dies_while_it_is_warmed_keeps_no_other_from_running(tmp_path: Path) -> None:
+    with Supervisor(settings(tmp_path, decoders=1), STAGES, warm=(FATAL, CLASSIFIER)) as supervisor:
+        assert value(supervisor.judge(Scan(greys=(4,)))) == ((4.0,),)
 
 
 def test_decoders_that_cannot_start_are_no_scans_fault(tmp_path: Path) -> None:
@@ -242,6 +259,10 @@ def test_a_call_that_hangs_or_dies_is_told_by_its_code(shared: Supervisor) -> No
     with pytest.raises(ScanFailed) as error:
         shared.call(die, seconds=30.0)
     assert error.value.code == Code.CRASHED
+
+
+def test_a_decoder_uses_one_core(shared: Supervisor) -> None:
+    assert shared.call(threads, seconds=30.0) == 1
 
 
 def test_scans_go_on_beside_a_call(shared: Supervisor) -> None:
@@ -323,6 +344,26 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_supervisor_that_breaks_tells_all_who_wait(tmp_path: Path) -> None:
+    def mistake(_: float) -> None:
+        raise RuntimeError
+
+    with Supervisor(settings(tmp_path, decoders=1), STAGES) as supervisor:
+        value(supervisor.judge(Scan()))
+        waiting = supervisor.judge(Scan(seconds=30.0))
+        supervisor._events.put(mistake)
+        with pytest.raises(Broken, match="the supervisor died"):
+            waiting.future.result(SECONDS)
+        with pytest.raises(Broken, match="the supervisor died"):
+            supervisor.judge(Scan())
+        assert supervisor.dead
+
+
+def test_a_call_that_cannot_travel_is_the_callers_mistake(shared: Supervisor) -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        shared.call(lambda: 1, seconds=30.0)
 
 
 def test_an_arena_that_does_not_fit_is_refused_at_start(tmp_path: Path) -> None:
