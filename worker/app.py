@@ -122,15 +122,18 @@ class Parts:
 class Worker:
     """One worker process, from start to stop."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Opens store and broker; raises as `Parts.of` does, and `Broken` where the networks are damaged."""
+    def __init__(self, settings: Settings, stages: Stages | None = None) -> None:
+        """Opens store and broker; raises as `Parts.of` does, and `Broken` where the networks are damaged.
+
+        `stages`: what children do, other than judging scans with the shipped networks.
+        """
         self._settings = settings
         self._parts = Parts.of(settings)
         self._stopping = threading.Event()
         self._activity = Activity()
         config = SourcesConfig.of(settings)
-        stages = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.home / "engines"))
-        self._supervisor = Supervisor(settings, stages, warm=_warm(settings))
+        judging = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.home / "engines"))
+        self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))
         self._shards = Shards(self._desk())
         self._app = celery_app(self._settings.broker or "")
         register(self._app, self._hearing(config))
