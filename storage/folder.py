@@ -101,12 +101,14 @@ class Folder:
     def list(self, prefix: str, *, after: str = "") -> Iterator[Stored]:
         above = prefix.rpartition("/")[0]
         if above:
-            check_readable(above)
+            self._inside(above)
         return self._walk(f"{above}/" if above else "", prefix, after)
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             path = self._root / check_readable(name)
+            if "/" in name:
+                self._inside(name.rpartition("/")[0])
             try:
                 with _translated():
                     path.unlink()

@@ -201,8 +201,14 @@ def test_no_link_leads_out_of_the_root(store: Folder, tmp_path: Path) -> None:
             with pytest.raises(Refused) as refused:
                 ask(name)
             assert refused.value.code is Code.OUTSIDE_ROOTS
+    with pytest.raises(Refused):
+        store.list("up/")
+    with pytest.raises(Refused):
+        store.delete(["up/secret"])
+    store.delete(["out"])
+    assert (tmp_path / "secret").read_bytes() == b"secret"
     assert store.get("within") == b"fine"
-    assert names(store) == ["inside", "out", "up", "within"]
+    assert names(store) == ["inside", "up", "within"]
 
 
 def test_a_pipe_is_no_object_and_holds_nobody_up(store: Folder, tmp_path: Path) -> None:
