@@ -93,7 +93,8 @@ def test_images_come_from_the_hashed_lock_and_do_not_run_as_root(image: str, loc
     stage = DOCKERFILE.split(f"FROM base AS {image}\n")[1].split("\nFROM ")[0]
     assert f"pip install --require-hashes --only-binary :all: --requirement /tmp/{locked}" in stage
     assert "pip install --no-index --no-deps /own/*.whl" in stage
-    assert stage.index("USER neurobatch") > stage.rindex("RUN ")
+    assert stage.index("USER neurobatch") < min(stage.find(word) for word in ("HEALTHCHECK ", "\nCMD "))
+    assert "USER root" not in stage
 
 
 @pytest.mark.parametrize("service", ["api", "worker", "worker-gpu"])

@@ -29,7 +29,15 @@ ENV = {
     "S3_SECRET_KEY": "secret-of-the-test",
     "REDIS_PASSWORD": "password-of-the-test",
 }
-WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+WEED_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+)
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
@@ -67,7 +75,6 @@ class Machine:
         services = interpolate(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"], ENV)
         names = ("0.0.0.0:8700", "redis:6379", "seaweedfs:8333", *WEED_PORTS)
         places = dict(zip(names, free_ports(len(names)), strict=True))
-        places |= {"seaweedfs:9333": places["master.port"], "seaweedfs:8888": places["filer.port"]}
         return cls(folder=folder, services=services, places=places)
 
     @property
@@ -79,6 +86,9 @@ class Machine:
         """A word of a command or a value of a variable, with this machine's ports in it."""
         for place, port in self.places.items():
             text = text.replace(place, f"127.0.0.1:{port}") if ":" in place else text
+        for place, part in (("seaweedfs:9333", "master.port"), ("seaweedfs:8888", "filer.port")):
+            both = f"{self.places[part]}.{self.places[f'{part}.grpc']}"  # SeaweedFS's way to name both ports
+            text = text.replace(place, f"127.0.0.1:{both}")
         return text
 
     def command(self, service: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""What the images need beside the commands."""
