@@ -269,9 +269,7 @@ def test_a_file_that_changed_after_it_was_planned_is_not_read(folder: Path, chan
     }
     changes[change]()
     outcome = fetched(sources, [ref_of(entry) for entry in entries])
-    assert code_of(outcome[ref_of(entries[0])]) is (
-        Code.SOURCE_MISSING if change == "gone" else Code.SOURCE_CHANGED
-    )
+    assert code_of(outcome[ref_of(entries[0])]) is (Code.SOURCE_MISSING if change == "gone" else Code.SOURCE_CHANGED)
     assert outcome[ref_of(entries[1])] == b"data"
 
 
@@ -320,10 +318,7 @@ def test_an_archive_is_opened_once_for_all_its_members(
     sources = sources_of(folder)
     (entry,) = sources.list(KEY, RootSource(root="r"))
     names_in_order = list(MEMBERS)
-    refs = [
-        ref_of(entry, member=n, name=names_in_order[n], size=len(MEMBERS[names_in_order[n]]))
-        for n in (3, 0, 4)
-    ]
+    refs = [ref_of(entry, member=n, name=names_in_order[n], size=len(MEMBERS[names_in_order[n]])) for n in (3, 0, 4)]
     opened: list[str] = []
 
     def counted(self: Tree, path: str) -> Opened:
@@ -361,14 +356,10 @@ def test_a_damaged_member_of_a_zip_does_not_end_the_others(folder: Path) -> None
     write(folder, "a.zip", data=out.getvalue().replace(b"picture 1", b"pictXre 1"))
     sources = sources_of(folder)
     (entry,) = sources.list(KEY, RootSource(root="r"))
-    refs = [
-        ref_of(entry, member=n, name=name, size=len(data)) for n, (name, data) in enumerate(MEMBERS.items())
-    ]
+    refs = [ref_of(entry, member=n, name=name, size=len(data)) for n, (name, data) in enumerate(MEMBERS.items())]
     outcome = fetched(sources, refs)
     assert code_of(outcome[refs[1]]) is Code.ARCHIVE_DAMAGED
-    assert [outcome[ref] for ref in refs if ref.member != 1] == [
-        d for n, d in MEMBERS.items() if n != "in/1.png"
-    ]
+    assert [outcome[ref] for ref in refs if ref.member != 1] == [d for n, d in MEMBERS.items() if n != "in/1.png"]
 
 
 # -- uploads and buckets -------------------------------------------------------------------------------------
@@ -376,9 +367,7 @@ def test_a_damaged_member_of_a_zip_does_not_end_the_others(folder: Path) -> None
 
 def uploaded(objects: Objects, data: bytes, number: int = 0) -> UploadSource:
     objects.put(names.upload(KEY, number), data)
-    return UploadSource(
-        number=number, name="снимки/a.png", size=len(data), sha256=hashlib.sha256(data).hexdigest()
-    )
+    return UploadSource(number=number, name="снимки/a.png", size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def test_an_upload_is_one_file_and_checked_by_its_digest(folder: Path) -> None:
