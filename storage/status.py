@@ -11,16 +11,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.errors import Refused, Unavailable
 from neurobatch.records import Batch, BatchState, Counts, End, Status
 from storage.ledger import Ledger
 from storage.names import BatchKey, page_of_shard
-from storage.progress import Progress, Snapshot
 
 LOOK_SECONDS = 1.0  # between two looks at what only the store knows: wishes, the end
 SILENT_SECONDS = 2.0  # that Redis is left alone after it did not answer
+if TYPE_CHECKING:  # it brings redis, and a finished batch is shown without
+    from storage.progress import Progress, Snapshot
+
 REMEMBERED = 256  # batches of which a reader remembers what it read
 
 
@@ -80,7 +83,7 @@ class StatusReader:
     def __init__(
         self,
         ledger: Ledger,
-        progress: Progress | None = None,
+        progress: "Progress | None" = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -136,7 +139,7 @@ class StatusReader:
             seen.cancelling = seen.end is None and self._ledger.cancelling(key)
         seen.looked = self._clock()
 
-    def _snapshot(self, key: BatchKey) -> Snapshot | None:
+    def _snapshot(self, key: BatchKey) -> "Snapshot | None":
         """What Redis says; None where its counts are not whole or it does not answer."""
         if self._progress is None or self._clock() < self._silent_until:
             return None
@@ -159,12 +162,12 @@ class StatusReader:
             self._seen.pop(key, None)
 
 
-def status(ledger: Ledger, progress: Progress | None, key: BatchKey) -> Status:
+def status(ledger: Ledger, progress: "Progress | None", key: BatchKey) -> Status:
     """Where a batch stands, for who asks once. Raises as `StatusReader.read`."""
     return StatusReader(ledger, progress).read(key)
 
 
-def _whole(snapshot: Snapshot) -> Tally:
+def _whole(snapshot: "Snapshot") -> Tally:
     return Tally(
         planned=snapshot.planned,
         begun=snapshot.begun,

@@ -7,6 +7,7 @@ Exit codes: 0 all succeeded, 3 some scans failed or were cancelled, 2 wrong use,
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
@@ -27,6 +28,7 @@ from neurobatch.settings import PREFIX, load_settings, origin
 from neurobatch.taking import printable, take
 from neurobatch.version import VERSION
 
+WIDE = 160  # columns where no terminal says how many it has
 SUCCEEDED, BROKEN, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +90,12 @@ _url = click.option("--url", envvar=URL, help="The server. Default: this machine
 _token = click.option("--token", envvar=TOKEN, help="The server's token.", hidden=True)
 
 
+def console_for(*, errors: bool = False) -> Console:
+    """Where a person reads; a file or a pipe gets wide lines, so that no name is broken in two."""
+    console = Console(stderr=errors)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(stderr=errors, width=WIDE)
+
+
 def say_json(value: Any) -> None:
     """Write one JSON document to standard output."""
     click.echo(json.dumps(value, ensure_ascii=False))
@@ -137,11 +145,11 @@ def submit(
     gateway = open_gateway(url, token)
     status = gateway.submit(paths, options, label=label, key=key)
     if wait:
-        status = follow(lambda: gateway.status(status.id), Console(stderr=True))
+        status = follow(lambda: gateway.status(status.id), console_for(errors=True))
     if as_json:
         say_json(status.model_dump(mode="json"))
     elif wait:
-        show_batch(Console(), status, gateway.results(status.id))
+        show_batch(console_for(), status, gateway.results(status.id))
     else:
         click.echo(status.id)
     return code_of(status)
@@ -159,11 +167,11 @@ def status(batch: str | None, watch: bool, url: str | None, token: str | None, a
     if batch is None:
         _list_batches(gateway.batches(), as_json)
         return SUCCEEDED
-    found = follow(lambda: gateway.status(batch), Console(stderr=True)) if watch else gateway.status(batch)
+    found = follow(lambda: gateway.status(batch), console_for(errors=True)) if watch else gateway.status(batch)
     if as_json:
         say_json(found.model_dump(mode="json"))
     else:
-        show_batch(Console(), found, gateway.results(batch))
+        show_batch(console_for(), found, gateway.results(batch))
     return code_of(found)
 
 
@@ -180,7 +188,7 @@ def _list_batches(batches: Iterable[Status], as_json: bool) -> None:
             each.id, f"{each.created:%Y-%m-%d %H:%M}", each.state.value,
             f"{counts.done}/{each.scans}", str(counts.tumour), str(counts.failed), printable(each.label),
         )  # fmt: skip
-    Console().print(table)
+    console_for().print(table)
 
 
 @cli.command()
@@ -224,7 +232,7 @@ def _show_results(gateway: Gateway, found: Status, state: str | None, finding: s
         for result in chosen:
             click.echo(result.dump())
     else:
-        show_batch(Console(), found, chosen, rows=1_000_000)
+        show_batch(console_for(), found, chosen, rows=1_000_000)
 
 
 @cli.command()
@@ -272,7 +280,7 @@ def settings(as_json: bool) -> int:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console_for().print(table)
     return SUCCEEDED
 
 

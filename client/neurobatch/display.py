@@ -152,7 +152,7 @@ def _chance(result: Result) -> str:
 
 
 def _extent(result: Result) -> str:
-    if not result.extents:
+    if not any(extent.pixels for extent in result.extents):
         return ""
     extent = max(result.extents, key=lambda extent: extent.pixels)
     if extent.volume_mm3 is not None:

@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from neurobatch.cli import SUCCEEDED, code_of, json_option, options_given, say_json
+from neurobatch.cli import SUCCEEDED, code_of, console_for, json_option, options_given, say_json
 from neurobatch.codes import DISCLAIMER
 from neurobatch.display import show_batch
 from neurobatch.records import Options
@@ -34,7 +33,7 @@ def process(
     from deploy.local.processing import process as run
 
     settings = load_settings()
-    console = Console(stderr=as_json)
+    console = console_for(errors=as_json)
     if dry_run:
         told = forecast(paths, options, settings)
         say_json(told.model_dump(mode="json")) if as_json else show_forecast(console, told)
