@@ -106,3 +106,27 @@ def test_a_machine_without_internet_installs_from_the_wheelhouse(tmp_path: Path)
     )
     assert told.stdout.startswith("neurobatch")
     shutil.rmtree(away)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_api_runs_from_its_own_lock_without_tensorflow(tmp_path: Path) -> None:
+    own, home = tmp_path / "own", tmp_path / "image"
+    build = ["wheel", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--wheel-dir", str(own)]
+    subprocess.run([sys.executable, "-m", "pip", *build, "./client", "."], cwd=ROOT, check=True, timeout=120)
+    venv.create(home, with_pip=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    locked = subprocess.run(
+        [*pip, "--require-hashes", "-r", str(ROOT / "requirements" / "api.txt")], check=False, timeout=300
+    )
+    if locked.returncode and not os.environ.get("CI"):
+        pytest.skip("no package registry could be asked")
+    subprocess.run([*pip, "--no-index", "--no-deps", *map(str, own.iterdir())], check=True, timeout=120)
+    settings = {"NEUROBATCH_BROKER": "redis://127.0.0.1:9/0", "NEUROBATCH_HOME": str(tmp_path / "home")}
+    code = "import api.wsgi, deploy.local.gunicorn; api.wsgi.create_app(); import importlib.util as look;"
+    code += "print(look.find_spec('tensorflow'))"
+    told = subprocess.run(
+        [home / "bin" / "python", "-c", code],
+        cwd=tmp_path, env=settings, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert told.stdout == "None\n"
