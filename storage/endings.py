@@ -174,7 +174,8 @@ def delete(ledger: Ledger, key: BatchKey, now: datetime) -> None:
         cancel(ledger, key, now)
     kept = {names.batch(key), names.end(key), names.deletion(key)}
     ledger.objects.delete(stored.name for stored in ledger.objects.list(key.prefix) if stored.name not in kept)
-    ledger.objects.delete([names.batch(key), names.end(key), names.marker(key), names.deletion(key)])
+    for name in (names.batch(key), names.end(key), names.marker(key), names.deletion(key)):
+        ledger.objects.delete([name])  # one call each: S3 promises no order within one
 
 
 def survey(ledger: Ledger, opened: Opened, now: datetime) -> Work:
