@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -63,49 +64,34 @@ class Rung:
         self.bells.append((word, key.batch, queue))
 
 
-class Bench:
-    """The API, its store, and a hand that does what planners and workers do."""
+class Hand:
+    """Does what planners and workers do, through the ledger."""
 
-    def __init__(self, store: Objects, settings: Settings) -> None:
-        self.store = store
-        self.settings = settings
-        self.bells = Rung()
-        self.ledger = Ledger(store)
-        self.worker_alive = True
-        roots = Roots.of(settings)
-        self.services = Services(
-            settings=settings,
-            ledger=self.ledger,
-            intake=Intake(self.ledger, self.bells, settings, roots),
-            status=StatusReader(self.ledger),
-            roots=roots,
-            door=Door.of(settings),
-            readiness=Readiness(store, lambda: not self.bells.down, lambda: self.worker_alive),
-        )
-        self.app: APIFlask = build_app(self.services)
-        self.client: FlaskClient = self.app.test_client()
-
-    def key(self, batch: str, tenant: str = "local") -> BatchKey:
-        return BatchKey(tenant, batch)
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
 
     def plan_page(
         self, key: BatchKey, number: int, shards: int, per_shard: int, left_out: tuple[str, ...] = ()
     ) -> Page:
         """Put one page of the plan: scans `{n}.png` of the first source."""
+        scans = [
+            [planned(number * names.PAGE_SPAN + shard * per_shard + place) for place in range(per_shard)]
+            for shard in range(shards)
+        ]
+        return self.put_scans(key, number, scans, left_out)
+
+    def put_scans(
+        self, key: BatchKey, number: int, scans: Sequence[Sequence[PlannedScan]], left_out: tuple[str, ...] = ()
+    ) -> Page:
+        """Put one page of the plan, with these scans in its shards."""
         lines = [LeftOutLine(source=0, path=path, code=Code.NOT_A_SCAN) for path in left_out]
         page = Page(
             number=number,
             shards=tuple(
-                Shard(
-                    number=number * names.PAGE_SPAN + shard,
-                    scans=tuple(
-                        planned(number * names.PAGE_SPAN + shard * per_shard + place) for place in range(per_shard)
-                    ),
-                )
-                for shard in range(shards)
+                Shard(number=number * names.PAGE_SPAN + shard, scans=tuple(each)) for shard, each in enumerate(scans)
             ),
             cursor=Cursor(phase="done"),
-            files=shards * per_shard,
+            files=sum(len(each) for each in scans),
             left_out=self.ledger.put_lines(key, "left-out", number, lines),
         )
         return self.ledger.put_page(key, page)
@@ -152,6 +138,32 @@ class Bench:
             self.work(key, page, shard)
         self.finish(key)
 
+
+class Bench(Hand):
+    """The API, its store, and a hand that does what planners and workers do."""
+
+    def __init__(self, store: Objects, settings: Settings) -> None:
+        super().__init__(Ledger(store))
+        self.store = store
+        self.settings = settings
+        self.bells = Rung()
+        self.worker_alive = True
+        roots = Roots.of(settings)
+        self.services = Services(
+            settings=settings,
+            ledger=self.ledger,
+            intake=Intake(self.ledger, self.bells, settings, roots),
+            status=StatusReader(self.ledger),
+            roots=roots,
+            door=Door.of(settings),
+            readiness=Readiness(store, lambda: not self.bells.down, lambda: self.worker_alive),
+        )
+        self.app: APIFlask = build_app(self.services)
+        self.client: FlaskClient = self.app.test_client()
+
+    def key(self, batch: str, tenant: str = "local") -> BatchKey:
+        return BatchKey(tenant, batch)
+
     def submitted(self, name: str = "a/1.png", tenant: str = "local") -> BatchKey:
         """A batch of one upload."""
         with self.services.intake.begin(tenant) as handover:
@@ -171,13 +183,13 @@ def send(bench: Bench, stream: object, content_type: str, *, length: int | None)
     return int(status.split()[0]), json.loads(b"".join(body))
 
 
-def planned(ordinal: int, path: str = "") -> PlannedScan:
+def planned(ordinal: int, path: str = "", source: int = 0) -> PlannedScan:
     """A picture of the plan."""
     path = path or f"Ordner/Снимок {ordinal}.png"
     return PlannedScan(
         id=f"{ordinal:09d}-{hashlib.sha256(path.encode()).hexdigest()[:12]}",
         kind=ScanKind.PICTURE,
         path=path,
-        files=(FileRef(source=0, path=path, size=5, stamp="x"),),
+        files=(FileRef(source=source, path=path, size=5, stamp="x"),),
         slices=1,
     )
