@@ -5,21 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.system.compose import ENV, ROOT, TOKEN, Machine, composed, interpolate
+from tests.system.compose import ENV, ROOT, TOKEN, Machine, interpolate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with composed(tmp_path_factory.mktemp("compose"), workers=2) as up:
-        yield up
 
 
 def neurobatch(machine: Machine, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,6 +57,7 @@ def test_a_worker_ends_within_its_grace_period(machine: Machine) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(grace) == 0
     assert time.monotonic() - started < grace
+    machine.restart_worker(0)
 
 
 def test_variables_are_filled_in_as_docker_compose_does() -> None:

@@ -20,7 +20,7 @@ import redis
 from neurobatch.client import Client
 from neurobatch.display import FINAL
 from neurobatch.records import BatchState, Options, Result, ScanState, Status, load_lines
-from tests.system.compose import ENV, TOKEN, Machine, composed
+from tests.system.compose import ENV, TOKEN, Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -75,7 +75,7 @@ def ended(status: Status) -> bool:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     scans = tmp_path_factory.mktemp("scans") / "archive"
     subprocess.run(
         [
@@ -94,10 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         check=True,
         timeout=300,
     )
-    with (
-        composed(tmp_path_factory.mktemp("site"), workers=2) as machine,
-        Client(machine.url, TOKEN) as client,
-    ):
+    with Client(machine.url, TOKEN) as client:
         yield Site(machine, client, scans)
 
 
