@@ -113,16 +113,16 @@ class Drafter:
         name = entry.path or _name(source)
         try:
             self._check(ref, name, entry.code)
-            opened = self._sources.open(self._task.key, source, entry.path)
+            opened = self._sources.open(self._task.key, source, entry.path, glance=True)
             ref = ref.model_copy(update={"size": opened.size, "stamp": opened.stamp})
             with opened.stream as stream, _told():
                 head = _head(stream)
                 kind = sniff(head, name)
-                if kind is Kind.ARCHIVE:
-                    stream.seek(0)
-                    yield from self._archive(ref, members(stream, self._limits), done)
-                else:
+                if kind is not Kind.ARCHIVE:
                     self._file(ref, kind, name, _Whole(head, stream))
+            if kind is Kind.ARCHIVE:
+                with self._sources.open(self._task.key, source, entry.path).stream as stream, _told():
+                    yield from self._archive(ref, members(stream, self._limits), done)
         except (LeftOut, ScanFailed) as error:
             self._leave_out(ref, error.code)
         if entry.path:  # a source that is itself the file ends with it

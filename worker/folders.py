@@ -66,8 +66,12 @@ class Tree:
             code = Code.SOURCE_MISSING if error.errno in _GONE else Code.UNREADABLE
             raise LeftOut(code, error.strerror or "") from None
 
-    def open(self, path: str) -> Opened:
-        """Open one file. Raises `ScanFailed`: `source_missing`, `source_changed` or `unreadable`."""
+    def open(self, path: str, buffer: int = 0) -> Opened:
+        """Open one file; a folder needs no `buffer`.
+
+        Raises:
+            ScanFailed: `source_missing`, `source_changed`, `unreadable`.
+        """
         try:
             parts = relative_parts("/".join(part for part in (self._base, path) if part))
             descriptor = self._open([path_bytes(part) for part in parts])

@@ -50,6 +50,7 @@ class Recovery:
     holder: str
     seconds: float  # between two looks
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    shards: dict[BatchKey, list[tuple[int, ...]]] = field(default_factory=dict)  # by page, once it was read
 
     def run(self, stop: threading.Event) -> None:
         """Look now and then again until told to stop, whenever no other worker does."""
@@ -69,7 +70,9 @@ class Recovery:
             Unavailable: store or broker does not answer.
         """
         found = Look()
+        seen: set[BatchKey] = set()
         for opened in self.ledger.opened():
+            seen.add(opened.key)
             found.batches += 1
             self._mine()
             try:
@@ -79,6 +82,8 @@ class Recovery:
             except NeurobatchError as error:
                 found.broken.append(opened.key.batch)
                 log.error("batch_broken batch=%s code=%s", opened.key.batch, error.code)
+        for gone in self.shards.keys() - seen:
+            self.shards.pop(gone, None)
         if found.rung:
             log.info("recovered batches=%d rung=%d", found.batches, len(found.rung))
         return found
@@ -88,13 +93,30 @@ class Recovery:
 
     def _look_at(self, opened: Opened, found: Look) -> None:
         key = opened.key
-        work = survey(self.ledger, opened, self.clock())
+        work = self._left(key) if self._runs(key) else survey(self.ledger, opened, self.clock())
         lost = self._lost(key, work)
         queue = queue_of(self.ledger, key) if lost else ""
         rung = [(task, key.batch, number) for task, number in lost if self.ringer.ring(task, key, number, queue)]
         found.rung += rung
         if work != Work() and self._must_recount(key, work, recovered=bool(rung)):
             found.recounted += rebuild(self.ledger, self.progress, key)
+
+    def _runs(self, key: BatchKey) -> bool:
+        """Whether a batch is simply under way: no wish, no end."""
+        known = self.ledger.known(key)
+        ended = known is None or known.abandoned or self.ledger.end(key) is not None
+        return not (ended or self.ledger.deleting(key) or self.ledger.cancelling(key))
+
+    def _left(self, key: BatchKey) -> Work:
+        """What `survey` tells of a batch that runs, but reads no page twice."""
+        plan = self.ledger.plan_end(key)
+        pages = self.shards.setdefault(key, [])
+        for page in self.ledger.pages(key, plan, start=len(pages)):
+            pages.append(tuple(shard.number for shard in page.shards))
+        done = self.ledger.done(key)
+        standing = pages[: plan.pages] if plan else pages
+        waiting = tuple(number for page in standing for number in page if number not in done)
+        return Work(plan=plan is None, shards=waiting, finalise=plan is not None and not waiting)
 
     def _lost(self, key: BatchKey, work: Work) -> list[tuple[str, int]]:
         """Bells to ring: for what nobody works on. Those that wait already are known to the record of bells."""

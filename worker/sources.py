@@ -21,6 +21,8 @@ from worker.folders import Entry, Opened, Tree
 
 __all__ = ["Entry", "Fetched", "Opened", "Sources", "SourcesConfig"]
 
+GLANCE, WHOLE = 128 << 10, 4 << 20  # bytes that one request fetches of a remote file
+
 Fetched = bytes | ScanFailed
 """A file's bytes, or why this one cannot be had; the others of the same call still come."""
 
@@ -88,8 +90,8 @@ class Place(Protocol):
         """All files behind `after` in byte order. Raises `LeftOut` where the source itself cannot be had."""
         ...
 
-    def open(self, path: str) -> Opened:
-        """Open one file, seekable. Raises `ScanFailed`."""
+    def open(self, path: str, buffer: int) -> Opened:
+        """Open one file, seekable; remote ones are read by so many bytes at a time. Raises `ScanFailed`."""
         ...
 
 
@@ -114,15 +116,17 @@ class Sources:
         except Refused as error:
             raise LeftOut(error.code) from None
 
-    def open(self, key: BatchKey, source: Source, path: str = "") -> Opened:
+    def open(self, key: BatchKey, source: Source, path: str = "", *, glance: bool = False) -> Opened:
         """Open a file as it is now: a seekable stream with size and stamp; the caller closes it.
+
+        `glance`: only its head will be read, so that of a remote file no more is fetched.
 
         Raises:
             ScanFailed: `source_missing`, `source_changed`, `unreadable`.
             Unavailable: a service does not answer.
         """
         try:
-            return self._place(key, source).open(path)
+            return self._place(key, source).open(path, GLANCE if glance else WHOLE)
         except Refused:
             raise ScanFailed(Code.SOURCE_MISSING) from None
 
@@ -242,14 +246,11 @@ class _Upload:
         self._objects, self._name, self._source = objects, name, source
 
     def entries(self, after: str) -> Iterator[Entry]:
-        stored = self._objects.head(self._name)
-        if stored is None:
-            raise LeftOut(Code.SOURCE_MISSING)
-        return iter([Entry(path="", size=stored.size, stamp=self._source.sha256)])
+        return iter([Entry(path="", size=self._source.size, stamp=self._source.sha256)])
 
-    def open(self, path: str) -> Opened:
+    def open(self, path: str, buffer: int) -> Opened:
         try:
-            stream = open_seekable(self._objects, self._name)
+            stream = open_seekable(self._objects, self._name, buffer=buffer)
         except Missing:
             raise ScanFailed(Code.SOURCE_MISSING) from None
         return Opened(stream, self._source.size, self._source.sha256)
@@ -291,13 +292,13 @@ class _Bucket:
 
         return told()
 
-    def open(self, path: str) -> Opened:
+    def open(self, path: str, buffer: int) -> Opened:
         name = "/".join(part for part in (self._path, path) if part)
         try:
             stored = self._objects.head(name)
             if stored is None:
                 raise ScanFailed(Code.SOURCE_MISSING)
-            return Opened(open_seekable(self._objects, name), stored.size, stored.etag)
+            return Opened(open_seekable(self._objects, name, buffer=buffer), stored.size, stored.etag)
         except Missing:
             raise ScanFailed(Code.SOURCE_MISSING) from None
         except Broken as error:
