@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.intake import Wish
+from models import registry
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.records import Page, PlannedScan, ScanState, Shard
 from neurobatch.taking import taken_name
+from storage import endings
 from storage.ledger import Content
 from tests.api.wired import MASK, Bench, planned
 
@@ -157,3 +160,45 @@ def test_any_path_is_taken_under_a_name_that_any_system_allows(path: str) -> Non
         assert not set(part) & set('<>:"|?*\\\0')
         assert len(part.encode()) <= 255
         assert not part.startswith(" ")
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"\x89PNG\r\n\x1a\n...", "image/png"),
+        (b"\xff\xd8\xff\xe0...", "image/jpeg"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
+        (b"BM\x10\0", "image/bmp"),
+        (b"II*\0 a TIFF", None),
+        (b"<svg onload=alert(1)>", None),
+        (b"PK\x03\x04", None),
+        (b"", None),
+    ],
+)
+def test_a_picture_is_shown_as_it_was_uploaded_if_browsers_can(
+    bench: Bench, content: bytes, media_type: str | None
+) -> None:
+    with bench.services.intake.begin("local") as handover:
+        handover.upload("first.zip", [b"PK"])
+        handover.upload("a.png", [content])
+        key = bench.key(handover.accept(Wish()).id)
+    page = bench.put_scans(key, 0, [[planned(0, "a.png", source=1), planned(1, "first.zip/b.png", source=0)]])
+    bench.ledger.commit(key, 0, [endings.line_of(scan, state=ScanState.SKIPPED) for scan in page.shards[0].scans])
+    address = f"/v1/batches/{key.batch}/scans/{page.shards[0].scans[0].id}/picture"
+    reply = get(bench, address)
+    if media_type is None:
+        assert (reply.status_code, reply.json["code"]) == (404, Code.NOT_FOUND)
+    else:
+        assert (reply.data, reply.content_type) == (content, media_type)
+        assert "sandbox" in reply.headers["Content-Security-Policy"]
+    assert get(bench, address.replace(page.shards[0].scans[0].id, page.shards[0].scans[1].id)).status_code == 404
+
+
+def test_networks_are_listed_with_their_cards(bench: Bench) -> None:
+    reply = get(bench, "/v1/models")
+    shipped = registry.networks()
+    assert [item["name"] for item in reply.json["items"]] == list(shipped)
+    for item in reply.json["items"]:
+        assert item["sha256"] == shipped[item["name"]].sha256
+        card = shipped[item["name"]].card
+        assert item["card"] == (card.read_text(encoding="utf-8") if card.is_file() else "")

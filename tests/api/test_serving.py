@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -127,6 +128,23 @@ def test_over_s3_uploads_stream_and_ranges_are_read(tmp_path: Path, broker: str,
         key = BatchKey("local", first.json()["id"])
         assert [stored.size for stored in api.ledger.objects.list(f"{key.prefix}inputs/")] == [20 * MIB]
         assert len(list(api.ledger.opened())) == 1
+        made = [first.json()["id"]]
+        for number in range(4):
+            some = httpx.post(f"{api.url}/v1/batches", files={"files": (f"{number}.png", b"x")}, timeout=60)
+            made.append(some.json()["id"])
+        assert listed(api, limit=2) == made[::-1]
+
+
+def listed(api: Served, limit: int) -> list[str]:
+    """Ids of all batches, page by page."""
+    ids: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page: Any = httpx.get(f"{api.url}/v1/batches", params={"limit": limit, **cursor}, timeout=60).json()
+        ids += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            return ids
+        cursor = {"cursor": page["next"]}
 
 
 def test_a_store_that_is_down_is_503_with_when_to_try_again(tmp_path: Path, broker: str) -> None:
