@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import keras
-import openvino
 
+from models.engines.runtime import openvino
 from models.engines.seam import SIDE
 from models.networks import load
 

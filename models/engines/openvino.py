@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
 from models.engines.processor import processor_class
+from models.engines.runtime import openvino
 from models.engines.seam import SIDE, Outputs, Pictures, Precision, in_batches
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
