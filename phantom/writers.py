@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
+from PIL import PngImagePlugin
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
@@ -26,6 +27,7 @@ from phantom.sequences import Sequence as Weighting
 PICTURES = (".png", ".jpg", ".tif")
 _WHITE = 1600  # what 1.0 is in DICOM and NIfTI; scanners use some such number of their 4,096
 _WHITE_PNG16 = 52000
+_NOTE = "phantom, no patient"  # what every file says of itself
 
 
 def picture_bytes(image: Image, suffix: str, *, deep: bool = False) -> bytes:
@@ -46,11 +48,13 @@ def mask_bytes(mask: npt.NDArray[np.uint8]) -> bytes:
 def _encode(picture: Pillow.Image, suffix: str) -> bytes:
     stream = BytesIO()
     if suffix == ".jpg":
-        picture.save(stream, "JPEG", quality=92, subsampling=0)
+        picture.save(stream, "JPEG", quality=92, subsampling=0, comment=_NOTE)
     elif suffix == ".tif":
-        picture.save(stream, "TIFF")
+        picture.save(stream, "TIFF", description=_NOTE)
     else:
-        picture.save(stream, "PNG", compress_level=9)
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Description", _NOTE)
+        picture.save(stream, "PNG", compress_level=9, pnginfo=text)
     return stream.getvalue()
 
 
@@ -79,7 +83,7 @@ def nifti_bytes(data: npt.NDArray[np.generic], matrix: Array) -> bytes:
     image.header.set_xyzt_units("mm", "sec")  # type: ignore[no-untyped-call]
     image.set_sform(matrix, code=1)  # type: ignore[no-untyped-call]
     image.set_qform(matrix, code=1)  # type: ignore[no-untyped-call]
-    image.header["descrip"] = b"phantom, no patient"
+    image.header["descrip"] = _NOTE.encode()
     return gzip.compress(image.to_bytes(), compresslevel=9, mtime=0)
 
 

@@ -52,7 +52,7 @@ def read_nifti(data: bytes, limits: Limits) -> Volume:
         kind=ScanKind.NIFTI,
         planes=_scaled(planes, header),
         geometry=geometry,
-        warnings=() if header.known else ordered({Code.ORIENTATION_UNKNOWN}),
+        warnings=ordered({*([Code.ORIENTATION_UNKNOWN] * (not header.known)), *([Code.PHANTOM] * header.phantom)}),
     )
 
 

@@ -42,6 +42,11 @@ class NiftiHeader:
     affine: Any  # (4, 4) float64, voxel -> RAS+ mm; nibabel's convention where it is not known
 
     @property
+    def phantom(self) -> bool:
+        """Whether the description says that it shows a phantom."""
+        return b"phantom" in bytes(self.raw["descrip"].tobytes()).lower()
+
+    @property
     def voxels(self) -> int:
         """Number of voxels."""
         return math.prod(self.shape)

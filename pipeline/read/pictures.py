@@ -31,7 +31,7 @@ from neurobatch.errors import ScanFailed
 from neurobatch.records import ScanKind
 from pipeline.geometry import plane_geometry
 from pipeline.limits import Limits
-from pipeline.volumes import Planes, Volume, check_size, grey_if_grey, scaled_planes
+from pipeline.volumes import Planes, Volume, check_size, grey_if_grey, ordered, scaled_planes
 
 FORMATS = tuple(
     plugin.format
@@ -67,6 +67,8 @@ _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits 
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277  # TIFF tags
 _PNG_COLOUR_TYPES = (2, 6)  # RGB, RGBA
 _ORIENTATION = 0x0112  # EXIF tag
+_IMAGE_DESCRIPTION = 270  # TIFF tag
+_DESCRIPTIONS = ("Description", "Title", "Comment", "comment")  # PNG's keywords and JPEG's comment
 
 
 def read_picture(data: bytes, limits: Limits) -> Volume:
@@ -87,6 +89,7 @@ def read_picture(data: bytes, limits: Limits) -> Volume:
     """
     with _translated(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         several = bool(getattr(image, "is_animated", False))
+        phantom = _says_phantom(image)
         check_size(image.height, image.width, 1, limits)
         plane = _deep_colour(image, data) if _is_deep_colour(image, data) else _decoded(image)
     check_size(plane.shape[0], plane.shape[1], 1, limits)
@@ -94,8 +97,16 @@ def read_picture(data: bytes, limits: Limits) -> Volume:
         kind=ScanKind.PICTURE,
         planes=np.ascontiguousarray(plane[None]),
         geometry=plane_geometry(plane.shape[0], plane.shape[1]),
-        warnings=(Code.FIRST_PAGE_ONLY,) if several else (),
+        warnings=ordered({*([Code.FIRST_PAGE_ONLY] * several), *([Code.PHANTOM] * phantom)}),
     )
+
+
+def _says_phantom(image: Image.Image) -> bool:
+    """Whether the picture's own description or comment says that it shows a phantom."""
+    told = [image.info.get(name) for name in _DESCRIPTIONS]
+    if image.format == "TIFF":
+        told.append(image.tag_v2.get(_IMAGE_DESCRIPTION))  # type: ignore[attr-defined]  # TIFF pictures have it
+    return any(b"phantom" in (word.encode() if isinstance(word, str) else word).lower() for word in told if word)
 
 
 @contextmanager
