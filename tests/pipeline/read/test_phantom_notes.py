@@ -23,8 +23,12 @@ def picture(kind: str, note: str) -> bytes:
     plane = Image.fromarray((PLANE >> 4).astype(np.uint8))
     text = PngImagePlugin.PngInfo()
     text.add_text("Description", note)
-    extra: dict[str, Any] = {"PNG": {"pnginfo": text}, "JPEG": {"comment": note}, "TIFF": {"description": note}}[kind]
-    plane.save(out, kind, **extra)
+    notes: dict[str, dict[str, Any]] = {
+        "PNG": {"pnginfo": text},
+        "JPEG": {"comment": note},
+        "TIFF": {"description": note},
+    }
+    plane.save(out, kind, **notes[kind])
     return out.getvalue()
 
 
