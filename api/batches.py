@@ -1,5 +1,7 @@
 """Batches over HTTP: hand over, list, look, cancel, delete."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 
 from apiflask import APIBlueprint
@@ -13,7 +15,10 @@ from api.uploads import from_form, from_json
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
 from neurobatch.records import Batch, Status
-from storage.names import batch_key
+from storage.names import BatchKey, batch_key
+from storage.status import StatusReader
+
+READERS = 8  # statuses that one list reads from the store at a time
 
 batches = APIBlueprint("batches", __name__, url_prefix="/v1/batches", tag="batches")
 
@@ -57,14 +62,19 @@ def index(query: ListQuery) -> Response:
     ledger = services().ledger
     before = batch_key(tenant(), query.cursor).batch if query.cursor else None
     found = list(islice(newest_batches(ledger, tenant(), before), query.limit + 1))
-    items = []
-    for batch in found[: query.limit]:
-        try:
-            items.append(services().status.read(key_of(batch)))
-        except Refused:  # being handed over, or being deleted
-            continue
+    keys = [key_of(batch) for batch in found[: query.limit]]
+    with ThreadPoolExecutor(READERS) as pool:
+        read = pool.map(partial(_status_of, services().status), keys)
+        items = tuple(status for status in read if status is not None)
     more = found[query.limit - 1] if len(found) > query.limit else None
-    return fresh(request, BatchPage(items=tuple(items), next=more))
+    return fresh(request, BatchPage(items=items, next=more))
+
+
+def _status_of(reader: StatusReader, key: BatchKey) -> Status | None:
+    try:
+        return reader.read(key)
+    except Refused:  # being handed over, or being deleted
+        return None
 
 
 @batches.get("/<batch>")
