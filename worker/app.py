@@ -32,7 +32,7 @@ from worker.shards import Desk, Shards
 from worker.sources import SourcesConfig, s3_options
 from worker.supervisor import Stages, Supervisor
 from worker.tasks import register
-from worker.watching import HANDS, Watch
+from worker.watching import DEAF_SECONDS, HANDS, Watch
 from worker.weights import Weights
 
 WARM = ("mobilenet", SEGMENTER)  # what most batches ask for: loaded before the first one comes
@@ -122,12 +122,12 @@ class Parts:
 class Worker:
     """One worker process, from start to stop."""
 
-    def __init__(self, settings: Settings, stages: Stages | None = None) -> None:
+    def __init__(self, settings: Settings, stages: Stages | None = None, *, deaf_seconds: float = DEAF_SECONDS) -> None:
         """Opens store and broker; raises as `Parts.of` does, and `Broken` where the networks are damaged.
 
         `stages`: what children do, other than judging scans with the shipped networks.
         """
-        self._settings = settings
+        self._settings, self._deaf_seconds = settings, deaf_seconds
         self._parts = Parts.of(settings)
         self._stopping = threading.Event()
         self._activity = Activity()
@@ -135,8 +135,8 @@ class Worker:
         judging = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.home / "engines"))
         self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))
         self._shards = Shards(self._desk())
-        self._app = celery_app(self._settings.broker or "")
-        register(self._app, self._hearing(config))
+        self.app = celery_app(settings.broker or "")
+        register(self.app, self._hearing(config))
 
     def run(self) -> None:
         """Work until `stop` is called; then finish or hand back what is under way. In the process's main thread."""
@@ -146,6 +146,7 @@ class Worker:
             activity=self._activity,
             holder=self._parts.holder,
             stuck=lambda: self._supervisor.pulse().stuck > 2 * self._settings.scan_seconds,
+            deaf_seconds=self._deaf_seconds,
         )
         threads = [
             threading.Thread(target=self._parts.recovery().run, args=(self._stopping,), name="recovery", daemon=True),
@@ -170,7 +171,7 @@ class Worker:
         celery_state.should_stop = os.EX_OK  # type: ignore[assignment]  # its stubs know only the None before
 
     def _consume(self) -> None:
-        controller = self._app.WorkController(
+        controller = self.app.WorkController(
             hostname=f"neurobatch@{self._parts.holder}",
             pool="threads",
             concurrency=HANDS,

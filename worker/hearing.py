@@ -31,12 +31,14 @@ class Activity:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running = 0
+        self.heard = 0  # bells since the start
         self._changed = time.monotonic()
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:
         """While one bell is worked on."""
         self._step(1)
+        self.heard += 1
         try:
             yield
         finally:

@@ -21,6 +21,7 @@ from storage.ringing import QUEUES
 from worker.hearing import Activity
 
 DEAF_SECONDS = 30.0  # that bells may wait while hands are free
+FIRST = 4  # times as long for a consumer that has heard nothing yet: it may still be starting
 HANDS = 2  # bells that a worker hears at a time
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class Watch:
                 missed = False
             now = time.monotonic()
             since = (since if since is not None else now) if missed else None
-            if since is not None and now - since >= self.deaf_seconds and self.activity.silent >= self.deaf_seconds:
+            patience = self.deaf_seconds if self.activity.heard else FIRST * self.deaf_seconds
+            if since is not None and min(now - since, self.activity.silent) >= patience:
                 log.critical("consumer_deaf seconds=%d", now - since)
                 deaf()
                 return

@@ -10,6 +10,8 @@ import time
 from collections.abc import Generator
 from types import FrameType
 
+from kombu import Exchange, Queue
+
 from neurobatch.records import Finding, Label, ScanState
 from neurobatch.settings import load_settings
 from storage.endings import line_of
@@ -50,7 +52,9 @@ def main() -> None:
         load="tests.worker.flows:loader",
         context_settings=SourcesConfig.of(settings),
     )
-    worker = Worker(settings, stages)
+    worker = Worker(settings, stages, deaf_seconds=float(os.environ.get("EASY_DEAF_SECONDS", "30")))
+    if os.environ.pop("EASY_DEAF", ""):  # until it begins anew
+        worker.app.conf.task_queues = [Queue("elsewhere", Exchange("", type="direct"), routing_key="elsewhere")]
 
     def stop(number: int, _: FrameType | None) -> None:
         worker.stop()

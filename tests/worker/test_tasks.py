@@ -300,3 +300,31 @@ def test_a_worker_that_hears_is_not_deaf(valkey_url: str) -> None:
     assert workers(Leases(client)) == 1
     watch.leave()
     assert workers(Leases(client)) == 0
+
+
+@pytest.mark.slow
+def test_a_deaf_worker_begins_anew_and_hears(bench: Bench, valkey_url: str) -> None:
+    pictures(bench, 5)
+    key = bench.accept()
+    with working(bench, valkey_url, EASY_DEAF="1", EASY_DEAF_SECONDS="5") as worker:
+        assert ended(bench, key).counts.succeeded == 5
+        assert worker.poll() is None
+    log = (bench.folder / "home.log").read_text()
+    assert log.count("worker_started") >= 2  # a machine that is very busy may begin anew twice
+    assert "consumer_deaf" in log
+    assert worker.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_worker_can_be_stopped_while_its_broker_is_away(bench: Bench, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with broker(tmp_path, port) as url:
+        waiting = working(bench, url)
+        worker = waiting.__enter__()
+        leases = Leases(connect(url))
+        assert wait_for(lambda: workers(leases) == 1, SECONDS)
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert time.monotonic() - began < 40
+    waiting.__exit__(None, None, None)
