@@ -43,7 +43,7 @@ def evaluate(
     from models.registry import networks, open_weights
     from neurobatch.settings import load_settings
 
-    chosen = choose(engine, load_settings().home / "engines",
+    chosen = choose(engine, load_settings().engines_folder,
                     precision="bfloat16" if precision == "bfloat16" else "float32")
     figures = run(networks()[network], open_weights(network), data, chosen, split)
     text = json.dumps(figures, indent=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from neurobatch.settings import load_settings
 from storage.objects import S3Options
 from tests.servers import ceph as ceph_server
 from tests.servers import redis as redis_servers
@@ -26,6 +27,14 @@ def need(missing: str | None) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engines_made_once() -> Iterator[None]:
+    """Tests have data folders of their own, but networks are converted once, as an installation does it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEUROBATCH_ENGINES", str(load_settings().engines_folder.absolute()))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ class Worker:
         self._stopping = threading.Event()
         self._activity = Activity()
         config = SourcesConfig.of(settings)
-        judging = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.home / "engines"))
+        judging = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.engines_folder))
         self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))
         self._shards = Shards(self._desk())
         self.app = celery_app(settings.broker or "")

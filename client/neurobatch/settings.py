@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     engine: Annotated[
         Literal["auto", "openvino", "tensorflow", "timed"], Field(description="what runs the networks")
     ] = "auto"
+    engines: Annotated[
+        Path | None, Field(description="folder of networks as engines want them; default: engines in home")
+    ] = None
     precision: Annotated[Literal["float32", "bfloat16"], Field(description="precision of the networks")] = "float32"
     decoders: Annotated[int | None, Field(ge=1, le=256, description="decoder processes; default: one a core")] = None
     device_batch: Annotated[int, Field(ge=1, le=1024, description="slices a network call")] = 16
@@ -115,6 +118,11 @@ class Settings(BaseSettings):
         home = Path(os.environ.get(f"{PREFIX}HOME") or data_home())
         file = Path(os.environ.get(f"{PREFIX}CONFIG") or home / "neurobatch.toml")
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def engines_folder(self) -> Path:
+        """Where networks lie as engines want them, the default filled in."""
+        return self.engines or self.home / "engines"
 
     @property
     def store_url(self) -> str:

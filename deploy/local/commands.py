@@ -87,6 +87,6 @@ def prepare_engines() -> int:
     from models.engines.choice import prepare_engines as prepare
 
     settings = load_settings()
-    for name in prepare(settings.home / "engines", settings.engine, settings.precision):
+    for name in prepare(settings.engines_folder, settings.engine, settings.precision):
         click.echo(f"{name} is ready", err=True)
     return SUCCEEDED
