@@ -167,8 +167,11 @@ function scanRow(address, id, found) {
   const label = found.finding?.label;
   const overlay = found.artifacts.find((each) => each.name === "overlay.png");
   const image = h("img", { class: "thumb", alt: "", loading: "lazy", width: 56, height: 56 });
-  if (overlay) picture(`${address}/scans/${found.scan}/artifacts/overlay.png`).then((source) => { image.src = source; });
-  else image.classList.add("none");
+  const at = `${address}/scans/${found.scan}`;
+  const source = overlay ? `${at}/artifacts/overlay.png` : found.kind === "picture" ? `${at}/picture` : null;
+  image.classList.add("none");
+  image.addEventListener("load", () => image.classList.remove("none"));
+  if (source) picture(source).then((shown) => { image.src = shown; }, () => {});
   return h("li", {}, h("a", { class: `scan ${label || found.state}`, href: `#/batches/${id}/${found.scan}` },
     image,
     h("span", { class: "scan-name", title: found.path }, lastPart(found.path),

@@ -70,7 +70,7 @@ function extents(found) {
   const volume = found.kind !== "picture";
   return h("div", { class: "section" }, h("h2", {}, "How large"),
     h("table", {}, h("tbody", {}, found.extents.map((each) => h("tr", {},
-      h("th", { scope: "row" }, each.definition),
+      h("th", { scope: "row" }, each.definition === "any" ? "All that is marked" : each.definition),
       h("td", {}, size(each, volume)))))));
 }
 
@@ -87,7 +87,7 @@ function size(extent, volume) {
 
 async function viewer(at, found) {
   const overlay = found.artifacts.find((each) => each.name === "overlay.png");
-  if (!overlay) return h("div", { class: "viewer none" }, h("p", { class: "quiet" }, "There is no picture."));
+  if (!overlay) return plainViewer(at, found);
   const marked = found.artifacts.some((each) => each.name.startsWith("mask"));
   const red = await picture(`${at}/artifacts/overlay.png`);
   const caption = marked ? "With the tumour in red" : "The scan";
@@ -101,6 +101,19 @@ async function viewer(at, found) {
     figures.unshift(figure);
   }
   return h("div", { class: "viewer" }, figures);
+}
+
+/** The picture as it was sent, where nothing was drawn; where browsers cannot show it, that is said. */
+function plainViewer(at, found) {
+  const place = h("div", { class: "viewer none" }, h("p", { class: "quiet" }, "There is no picture to show."));
+  if (found.kind !== "picture") return place;
+  const image = h("img", { alt: `${lastPart(found.path)}, as it was sent` });
+  image.addEventListener("load", () => {
+    place.classList.remove("none");
+    fill(place, h("figure", {}, image, h("figcaption", {}, "As it was sent")));
+  });
+  picture(`${at}/picture`).then((source) => { image.src = source; }, () => {});
+  return place;
 }
 
 function provenance(found) {
