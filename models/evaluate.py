@@ -10,6 +10,8 @@ from models.engines.seam import Engine
 from models.figures import Figure, by_patient, classifier_figures, core_figures, lgg_figures
 from models.judging import Judged, Part, logits_of, outlines_of, parts_of
 from models.registry import Network
+from neurobatch.codes import Code
+from neurobatch.errors import Refused
 
 BATCH = 16
 WEB = ("navoneel", "sartaj", "brisc")
@@ -31,14 +33,31 @@ def evaluate(network: Network, weights: Path, data: Path, engine: Engine, split:
     Raises:
         Refused: `no_sources`, there is no set here, or no row of this split.
     """
-    items = [item for item in read_sets(data) if split is None or item.split == split]
+    items = items_of(data, split)
     if network.kind == "classifier":
         parts = classifier_parts(judge(network, weights, items, engine), network)
     else:
         parts = segmenter_parts(network, weights, items, engine)
+    return report(network, engine, split, parts)
+
+
+def report(network: Network, engine: Engine, split: str | None, parts: Figure) -> Figure:
+    """The figures of all parts, under what was measured by what."""
     return {"network": network.name, "sha256": network.sha256, "split": split or "all", "engine": engine.name,
             "precision": engine.precision, "processor": engine.processor, "profile": network.profile,
             "threshold": network.threshold, "parts": parts}
+
+
+def items_of(data: Path, split: str | None) -> list[Item]:
+    """The rows of a split, or all.
+
+    Raises:
+        Refused: `no_sources`, there is no set here, or no row of this split.
+    """
+    items = [item for item in read_sets(data) if split is None or item.split == split]
+    if not items:
+        raise Refused(Code.NO_SOURCES, f"no row of these sets is of the split {split!r}")
+    return items
 
 
 def judge(network: Network, weights: Path, items: Sequence[Item], engine: Engine) -> list[Judged]:

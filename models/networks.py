@@ -20,6 +20,7 @@ class Architecture:
     build: Callable[[int], keras.Model]  # side in px to the network
     donor: Callable[[int], keras.Model]  # side in px to the bare backbone
     segments: bool = False  # gives masks, not a logit
+    settle: Callable[[keras.Model], None] = lambda network: None  # what is better than random where nothing was loaded
     stem_end: str = ""  # layer up to which the network stays as it came; its output is computed once and kept
 
 
@@ -28,7 +29,7 @@ NETWORKS = {
                               donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side))),
     "resnet50v2": Architecture(build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
                                donor=lambda side: resnet50v2.donor(resnet50v2.Sizes(side=side)),
-                               stem_end=resnet50v2.STEM_END),
+                               settle=resnet50v2.settle, stem_end=resnet50v2.STEM_END),
     "unet": Architecture(build=lambda side: unet.build(unet.Sizes(side=side)),
                          donor=lambda side: unet.donor(unet.Sizes(side=side)), segments=True),
 }

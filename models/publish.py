@@ -12,10 +12,10 @@ from pathlib import Path
 
 from models.calibrate import calibrate
 from models.carding import write_card
-from models.data import read_sets
 from models.engines.choice import choose
 from models.engines.seam import SIDE, Engine
-from models.evaluate import evaluate, judge
+from models.evaluate import classifier_parts, evaluate, items_of, judge, report
+from models.figures import Figure
 from models.networks import NETWORKS
 from models.registry import CARDS, TABLE, WEIGHTS, Network
 from models.train import Config, read_config
@@ -24,6 +24,7 @@ from models.weightfile import shrink
 LICENCE = "research only: made from data under CC BY-NC-SA 4.0, see LICENSE.md beside the weights"
 CHANNELS = ("FLAIR abnormality (as outlined on TCGA-LGG)", "tumour core on T1 after contrast")
 PIXEL_THRESHOLD = 0.5
+SPLIT = "val"
 
 
 def publish(config: Config, trained: Path, engine: Engine) -> Network:
@@ -43,8 +44,7 @@ def publish(config: Config, trained: Path, engine: Engine) -> Network:
     """
     weights = WEIGHTS / f"{config.network}.weights.h5"
     shrink(trained, weights)
-    network = _calibrated(_row(config, weights), weights, config.data, engine)
-    figures = evaluate(network, weights, config.data, engine)
+    network, figures = _measured(_row(config, weights), weights, config.data, engine)
     figures["training"] = {"configuration": f"{config.network}.toml", "seed": config.seed}
     (CARDS / f"{network.name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_card(network, figures)
@@ -62,11 +62,13 @@ def _row(config: Config, weights: Path) -> Network:
         channels=CHANNELS if segments else (), licence=LICENCE)
 
 
-def _calibrated(network: Network, weights: Path, data: Path, engine: Engine) -> Network:
+def _measured(network: Network, weights: Path, data: Path, engine: Engine) -> tuple[Network, Figure]:
+    """The network with its calibration, and its figures; a classifier runs once for both."""
     if network.kind == "segmenter":
-        return network
-    items = [item for item in read_sets(data) if item.split == "val"]
-    return replace(network, **asdict(calibrate(judge(network, weights, items, engine))))
+        return network, evaluate(network, weights, data, engine, SPLIT)
+    judged = judge(network, weights, items_of(data, SPLIT), engine)
+    network = replace(network, **asdict(calibrate(judged)))
+    return network, report(network, engine, SPLIT, classifier_parts(judged, network))
 
 
 def _enter(network: Network) -> None:

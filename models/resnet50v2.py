@@ -7,6 +7,7 @@ import keras
 from models.blocks import scaled
 
 STEM_END = "conv5_block1_preact_relu"  # conv1 to conv4 end here: (B, 7, 7, 1024)
+LAST_BLOCKS = ("block1", "block2", "block3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +37,13 @@ def donor(sizes: Sizes = Sizes()) -> keras.Model:
     whole = keras.applications.ResNet50V2(
         input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
     return keras.Model(whole.input, whole.get_layer(STEM_END).output)
+
+
+def settle(network: keras.Model) -> None:
+    """Let the blocks of conv5 start as their shortcuts alone (Goyal et al., arXiv 1706.02677, 5.1).
+
+    No ImageNet weights of conv5 are at hand; so it begins as a projection of what conv4 knows, not as noise on it.
+    """
+    for block in LAST_BLOCKS:
+        layer = network.get_layer(f"conv5_{block}_3_conv")
+        layer.set_weights([0 * weight for weight in layer.get_weights()])

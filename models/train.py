@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import keras
 
 from models.augment import Ranges
-from models.data import Cache, View, open_cache, read_sets
+from models.data import Cache, Item, View, open_cache, read_sets
 from models.engines.seam import SIDE
 from models.features import FeatureBatches, rest_of, stem_of, training_features, validation_features
 from models.losses import outline_loss
@@ -50,6 +51,7 @@ class Config:
     start: Path | None  # ImageNet weights of the backbone; None: random
     out: Path  # checkpoints and log; prepared pictures go beside it
     ranges: Ranges = field(default_factory=Ranges)
+    every: dict[str, int] = field(default_factory=dict)  # of a source's pictures only every so many-th is prepared
 
 
 def read_config(file: Path, *, data: Path, start: Path | None, out: Path) -> Config:
@@ -69,7 +71,8 @@ def read_config(file: Path, *, data: Path, start: Path | None, out: Path) -> Con
     return Config(
         network=text["network"], profile=text["profile"], seed=text["seed"], batch=text["batch"],
         phases=tuple(Phase(**phase) for phase in text["phases"]), ranges=Ranges(**text.get("ranges", {})),
-        data=data, start=start / backbone if start is not None and backbone else None, out=out)
+        every=text.get("every", {}), data=data, out=out,
+        start=start / backbone if start is not None and backbone else None)
 
 
 @dataclass(kw_only=True)
@@ -102,8 +105,12 @@ def train(config: Config, say: Callable[[str], None]) -> Path:
 
 def training_cache(config: Config) -> Cache:
     """All pictures of the sets, prepared; single sequences apart where a profile mixes channels."""
-    rows: list[tuple[Any, View]] = []
+    rows: list[tuple[Item, View]] = []
+    seen: Counter[str] = Counter()
     for item in read_sets(config.data):
+        seen[item.source] += 1
+        if seen[item.source] % config.every.get(item.source, 1):
+            continue
         rows.append((item, "colour"))
         if item.source == "lgg" and config.profile != "plain":
             rows.append((item, "flair"))
@@ -127,6 +134,7 @@ class _Run:
         resumed = self.state.phase == number and self.state.epoch > 0
         if self.config.start is not None and (number == 0 or self.kind.stem_end):
             load_backbone(network, self.kind.donor(phase.side), self.config.start)
+            self.kind.settle(network)
         if number > 0:
             network.load_weights(self.best)
         freeze(network, self.kind.donor(phase.side), whole=phase.frozen)
