@@ -19,7 +19,7 @@ from worker.tickets import Part, Task
 
 AHEAD = 2  # batches that the network process has at once: one runs, one waits
 PATIENCE = (0.02, 0.5)  # seconds that a batch which is not full waits, at least and at most
-LOAD_SECONDS = 300.0  # to start, or to load one network
+LOAD_SECONDS = 900.0  # to start, or to load one network, which may have to be converted first
 LOAD_DEATHS = 3  # in a row: then the network cannot be run here
 BACKOFF = 0.5  # seconds before a process that died while it started is started again, doubled each time
 
@@ -86,6 +86,11 @@ class Device:
         self.slices = 0  # judged so far
 
     @property
+    def loading(self) -> bool:
+        """Whether the process is getting ready: nothing moves meanwhile, and `watch` bounds it."""
+        return not self._ready or self._loading is not None
+
+    @property
     def partial(self) -> bool:
         """Whether something waits to be judged: then time matters."""
         return any(self._queues.values()) or bool(self._suspects)
@@ -137,7 +142,7 @@ class Device:
         if child is not self.child:
             return
         reason = child.reason or Code.CRASHED
-        early, held = not self._ready or self._loading is not None, list(self._sent.values())
+        early, held = self.loading, list(self._sent.values())
         log.warning("network_died code=%s batches=%d starting=%s", reason, len(held), early)
         loading = self._loading
         self.child, self._ready, self._loading = None, False, None
@@ -155,9 +160,8 @@ class Device:
         child = self.child
         if child is None:
             return
-        starting = not self._ready or self._loading is not None
-        limit = LOAD_SECONDS if starting else self._seconds
-        if (starting or self._sent) and now - self._moved > limit:
+        limit = LOAD_SECONDS if self.loading else self._seconds
+        if (self.loading or self._sent) and now - self._moved > limit:
             child.kill(Code.TIMED_OUT)
         elif child.memory() > self._memory:
             child.kill(Code.OUT_OF_MEMORY)

@@ -19,7 +19,7 @@ class Pulse:
     pid: int
     at: float  # Unix time of this beat
     under_way: int  # scans and calls that wait or are worked on
-    stuck: float  # seconds since the last of them ended, or since the first came; 0 where there is none
+    stuck: float  # seconds since the last of them ended, the first came or a network was loaded; 0 without any
     done: int  # scans and calls ended so far
     slices: int  # judged so far, once for each network
     batches: int  # of the device, so far

@@ -225,6 +225,7 @@ class Supervisor:
             if now - watched >= WATCH_SECONDS:
                 self._crew.watch(now)
                 self._device.watch(now)
+                self._moved = now if self._device.loading else self._moved
                 watched = now
             if now - beaten >= BEAT_SECONDS:
                 self._heartbeat.beat(self.pulse())

@@ -117,7 +117,7 @@ def test_the_children_give_what_the_pipeline_says(supervisor: Supervisor, segmen
     tickets = [supervisor.judge(each) for each in jobs]
     seen = set()
     for asked, ticket in zip(jobs, tickets, strict=True):
-        said: Judged = ticket.future.result(60).value
+        said: Judged = ticket.future.result(240).value
         ticket.put_away()
         result, files = by_hand(asked)
         assert said.result == result
@@ -149,7 +149,7 @@ def test_a_file_that_changed_since_it_was_planned_fails_its_scan(supervisor: Sup
     changed = example.scan.files[4].model_copy(update={"stamp": "1"})
     files = (*example.scan.files[:4], changed, *example.scan.files[5:])
     asked = replace(example, scan=example.scan.model_copy(update={"files": files}))
-    error = supervisor.judge(asked).future.exception(60)
+    error = supervisor.judge(asked).future.exception(240)
     assert isinstance(error, ScanFailed)
     assert error.code is Code.SOURCE_CHANGED
 
@@ -159,7 +159,7 @@ def test_memory_stays_flat_over_hundreds_of_scans(supervisor: Supervisor) -> Non
 
     def used(scans: int) -> dict[int, int]:
         for ticket in [supervisor.judge(asked) for _ in range(scans)]:
-            ticket.future.result(60)
+            ticket.future.result(240)
             ticket.put_away()
         decoders, network = supervisor.pids()
         return {pid: _own(pid) for pid in (os.getpid(), *decoders, network) if pid is not None}

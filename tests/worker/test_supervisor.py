@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from worker.heartbeat import moves, pulses
 from worker.supervisor import Stages, Supervisor, Ticket
 
 STAGES = Stages(flow="tests.worker.flows:flow", context="tests.worker.flows:context", load="tests.worker.flows:loader")
-SECONDS = 60.0  # that anything may take here before a test fails
+SECONDS = 240.0  # that anything may take here before a test fails: starting a process may, on a busy machine
 
 
 def settings(tmp_path: Path, **changes: Any) -> Settings:
@@ -243,6 +244,44 @@ def test_decoders_that_cannot_start_are_no_scans_fault(tmp_path: Path) -> None:
         supervisor.judge(Scan()).future.result(SECONDS)
 
 
+@pytest.mark.slow
+def test_whatever_dies_when_no_scan_is_lost_and_no_slot(tmp_path: Path) -> None:
+    chance = random.Random(20261125)
+    both = (CLASSIFIER, SEGMENTER)
+    with Supervisor(settings(tmp_path, decoders=3), STAGES) as supervisor:
+        value(supervisor.judge(Scan()))
+        scans = [
+            Scan(greys=tuple(chance.choices(range(60), k=chance.choice((1, 3, 200)))), networks=both, seconds=0.002)
+            for _ in range(400)
+        ]
+        tickets = [supervisor.judge(scan) for scan in scans]
+        cancelled = set(chance.sample(range(len(scans)), 40))
+        for number in cancelled:
+            tickets[number].cancel()
+        for _ in range(8):
+            time.sleep(chance.uniform(0.1, 1.0))
+            up = [
+                seat.child for seat in supervisor._crew.seats if seat.ready
+            ]  # what dies while it starts is another test
+            up += [supervisor._device.child] if supervisor._device._ready else []
+            child = chance.choice(up) if up else None
+            if child is not None:
+                child.kill()
+        wait([ticket.future for number, ticket in enumerate(tickets) if number not in cancelled], SECONDS * 3)
+        crashed = 0
+        for number, (scan, ticket) in enumerate(zip(scans, tickets, strict=True)):
+            if number in cancelled and ticket.future.cancelled():
+                continue
+            if ticket.future.exception(0) is not None:
+                assert code(ticket) == Code.CRASHED
+                crashed += 1
+                continue
+            told = tuple(float(grey) for grey in scan.greys)
+            assert value(ticket) == (told, told)
+        assert crashed <= 8, "only a scan that was alone when its process was killed may be crashed"
+        assert_all_slots_are_free(supervisor)
+
+
 # -- calls ---------------------------------------------------------------------------------------------------------
 
 
@@ -364,6 +403,13 @@ def test_a_supervisor_that_breaks_tells_all_who_wait(tmp_path: Path) -> None:
 def test_a_call_that_cannot_travel_is_the_callers_mistake(shared: Supervisor) -> None:
     with pytest.raises((AttributeError, pickle.PicklingError)):
         shared.call(lambda: 1, seconds=30.0)
+
+
+def test_the_supervisor_loads_nothing_that_decodes_or_judges() -> None:
+    heavy = ("tensorflow", "keras", "openvino", "cv2", "PIL", "pydicom", "nibabel")
+    program = f"import sys, worker.supervisor, worker.shards; print([name for name in {heavy} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
 
 
 def test_an_arena_that_does_not_fit_is_refused_at_start(tmp_path: Path) -> None:
