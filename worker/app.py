@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from celery.worker import state as celery_state
 from models import registry
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
+from neurobatch.records import Options
 from neurobatch.settings import Settings
 from storage.bells import Bells
 from storage.broker import CONNECT_SECONDS, connect
@@ -28,7 +30,7 @@ from worker.hearing import Activity, Hearing, queue_of
 from worker.messages import Network
 from worker.planning import SEGMENTER, Planner
 from worker.recovery import Recovery
-from worker.shards import Desk, Shards
+from worker.shards import STOP_SECONDS, Desk, Shards
 from worker.sources import SourcesConfig, s3_options
 from worker.supervisor import Stages, Supervisor
 from worker.tasks import register
@@ -36,6 +38,7 @@ from worker.watching import DEAF_SECONDS, HANDS, Watch
 from worker.weights import Weights
 
 WARM = ("mobilenet", SEGMENTER)  # what most batches ask for: loaded before the first one comes
+LAST_SECONDS = 29.0  # after SIGTERM: then the process ends, whatever it is at
 HAND_BACK_SECONDS = 5.0  # for what is under way when a deaf worker begins anew
 
 log = logging.getLogger(__name__)
@@ -167,7 +170,9 @@ class Worker:
     def stop(self) -> None:
         """Take no more; what is under way is finished or handed back. May be called by a signal's handler."""
         self._stopping.set()
-        self._shards.stop()
+        self._shards.stop(STOP_SECONDS)
+        _after(STOP_SECONDS + 2.0, self._supervisor.close)  # a page that is being planned is given up
+        _after(LAST_SECONDS, _end)
         celery_state.should_stop = os.EX_OK  # type: ignore[assignment]  # its stubs know only the None before
 
     def _consume(self) -> None:
@@ -228,11 +233,23 @@ class Worker:
         )
 
 
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    timer.start()
+
+
+def _end() -> None:
+    """End whatever still runs, such as a long cancelling; recovery goes on with it elsewhere."""
+    log.warning("worker_ended_unfinished")
+    os._exit(os.EX_OK)
+
+
 def _warm(settings: Settings) -> tuple[Network, ...]:
     """The networks to load at start. Raises `Broken(weights_damaged)`: better now than at the first batch."""
     known = registry.networks()
     return tuple(
-        Network.of(known[name].pin(), registry.open_weights(name), settings.engine, settings.precision)
+        Network.of(known[name].pin(), registry.open_weights(name), settings.engine, Options().precision)
         for name in WARM
         if name in known
     )

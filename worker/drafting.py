@@ -7,12 +7,13 @@ one killed the child.
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from neurobatch.codes import Code
-from neurobatch.errors import LeftOut, Missing, ScanFailed
+from neurobatch.errors import Broken, LeftOut, Missing, ScanFailed
 from neurobatch.records import Cursor, FileRef, Page, ScanKind, Source, UploadSource
 from pipeline.read.archives import Member as ArchiveMember
 from pipeline.read.archives import members
@@ -42,11 +43,14 @@ def draft_page(task: PageTask) -> Page:
     Raises:
         Unavailable: a service does not answer.
         Refused: the batch is gone.
-        Broken: a record is damaged.
+        Broken: a record is damaged, or this machine has no room for the planner's own files.
     """
     ledger = Ledger(open_store(task.config.store, task.config.s3))
-    with FileNotes(task.note) as notes:
-        return Drafter(ledger, Sources(task.config, ledger.objects), task, notes).page()
+    try:
+        with FileNotes(task.note) as notes:
+            return Drafter(ledger, Sources(task.config, ledger.objects), task, notes).page()
+    except (OSError, sqlite3.Error) as error:  # those of the user's files were told as the files'
+        raise Broken(Code.INTERNAL, f"the planner's folder cannot be used ({type(error).__name__})") from error
 
 
 class Drafter:

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -408,6 +409,18 @@ def test_a_plan_that_kills_its_planner_for_no_file_is_given_up(bench: Bench) -> 
 
     assert bench.plan(key, call=dies) == [Step(ended=True)]
     assert bench.ledger.plan_end(key) == PlanEnd(pages=0, outcome="failed", code=Code.PLANNING_FAILED)
+
+
+def test_a_planner_without_room_for_its_own_files_ends_no_batch(bench: Bench) -> None:
+    key = bench.accept()
+
+    def without_folder(function: Callable[..., Page], task: PageTask, *, seconds: float) -> Page:
+        return function(replace(task, note=bench.folder / "gone" / "note"))
+
+    with pytest.raises(Broken):
+        bench.planner(call=without_folder).step(key)
+    assert bench.ledger.plan_end(key) is None
+    assert bench.plan(key)[-1].ended
 
 
 # -- wishes ------------------------------------------------------------------------------------------------------
