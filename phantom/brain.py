@@ -59,10 +59,10 @@ def lay(canvas: Canvas, subject: Subject, shapes: Parts, bend: Array, grain: Arr
     gap = 0.7 + 0.7 * subject.atrophy
     surface = np.where(callosum < 0, shapes.pial, np.minimum(shapes.pial, medial - gap))
     sulcus, reach, core = _sulci(canvas, subject, surface, bend)
-    deepest = np.clip(15 + 6 * reach, 4, 26)
+    deepest = np.clip(19 + 6 * reach, 6, 28)
     taper = np.clip(1.2 - surface / deepest, 0.25, 1.2)
     # a sulcus gapes where it reaches the surface
-    half = (0.25 + 0.8 * subject.atrophy) * taper + (1.1 + 0.9 * subject.atrophy) * np.exp(-surface.clip(0) / 4)
+    half = (0.4 + 0.8 * subject.atrophy) * taper + (1.1 + 0.9 * subject.atrophy) * np.exp(-surface.clip(0) / 4)
     cleft = np.maximum(np.maximum(sulcus - half, surface - deepest), 15 - core)
     fissure = np.maximum(medial - gap, -callosum)
     canvas.lay(Tissue.GREY, np.maximum(shapes.cerebrum, -fissure), soft=1.4)

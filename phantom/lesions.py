@@ -22,7 +22,7 @@ class LesionKind(StrEnum):
 
 
 _RADII: dict[LesionKind, tuple[float, float]] = {
-    LesionKind.GLIOMA: (19, 29),
+    LesionKind.GLIOMA: (22, 31),
     LesionKind.GLIOBLASTOMA: (24, 33),
     LesionKind.MENINGIOMA: (17, 25),
 }
@@ -122,6 +122,6 @@ def _place(rng: np.random.Generator, subject: Subject, kind: LesionKind, size: f
         side = rng.choice((-1.0, 1.0))
         spot = np.array((side * rng.uniform(16, 62), rng.uniform(-66, 62), rng.uniform(6, 48)))
         room = 68 * (1 - float(radius(spot, subject.narrowing)))  # mm, roughly
-        low, high = (0.4 * size, 0.65 * size) if kind is LesionKind.MENINGIOMA else (0.8 * size + 3, 45.0)
+        low, high = (0.3 * size, 0.52 * size) if kind is LesionKind.MENINGIOMA else (0.8 * size + 3, 45.0)
         if low < room < high:
             return spot

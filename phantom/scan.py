@@ -93,4 +93,4 @@ class Scan:
 
 
 _ISOCENTRE = 7.0  # mm by which the middle of the picture lies behind the middle of the brain's coordinates
-_SINGLE = (-4.0, 50.0)  # mm: levels of single pictures of healthy heads
+_SINGLE = (4.0, 28.0)  # mm: levels of single pictures of healthy heads

@@ -31,11 +31,11 @@ class Scanner:
         return cls(
             shading=Waves.draw(rng, shortest=220, longest=500, count=8),
             depth=float(rng.uniform(0.03, 0.10)),
-            surface=float(rng.uniform(0.0, 0.35)),
-            blur=float(rng.uniform(0.6, 0.9)),
+            surface=float(rng.uniform(0.0, 0.25)),
+            blur=float(rng.uniform(0.4, 0.65)),
             noise=float(rng.uniform(0.006, 0.018)),
             white_matter={sequence: float(rng.uniform(*_WHITE_MATTER[sequence])) for sequence in Sequence},
-            fat={sequence: float(rng.uniform(0.6, 1.0)) for sequence in Sequence},
+            fat={sequence: float(rng.uniform(0.55, 0.95)) for sequence in Sequence},
         )
 
     def acquire(self, section: Section, shape: tuple[int, int], sequence: Sequence, rng: np.random.Generator) -> Array:

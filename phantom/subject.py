@@ -36,14 +36,14 @@ class Subject:
             return first, second, third
 
         return cls(
-            size=rng.uniform(0.96, 1.04) * rng.uniform(0.97, 1.03, 3),
+            size=rng.uniform(0.95, 1.03) * rng.uniform(0.97, 1.03, 3) * np.array([0.98, 1.01, 1.0]),
             pose=rotation(np.radians(rng.normal(0, (2.5, 1.5, 3.0), 3))),
             atrophy=float(rng.beta(1.4, 3.2)),
             narrowing=float(rng.uniform(0.06, 0.15)),
             skull=float(rng.uniform(4.6, 6.8)),
             scalp=float(rng.uniform(3.0, 6.0)),
-            cortex=float(rng.uniform(2.8, 3.4)),
-            folds=Waves.draw(rng, shortest=16, longest=23, count=28),
+            cortex=float(rng.uniform(2.9, 3.7)),
+            folds=Waves.draw(rng, shortest=14.5, longest=21.5, count=28),
             depths=Waves.draw(rng, shortest=25, longest=50, count=12),
             drift=three(70, 160, 10),
             bend=three(28, 60, 12),
