@@ -1,7 +1,7 @@
 """OpenVINO without its usage reporting: the one module that imports it.
 
-`import openvino` alone sends an event to a server on the internet and writes into the user's home, as long as its package
-`openvino_telemetry` can be imported. Where it cannot, OpenVINO takes a stub of its own that does nothing.
+`import openvino` alone sends an event to a server on the internet and writes into the home of the user, as long as
+its package `openvino_telemetry` can be imported. Where it cannot, OpenVINO takes a stub that does nothing.
 """
 
 import sys

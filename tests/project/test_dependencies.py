@@ -21,7 +21,7 @@ NOT_IMPORTED = {
     "pylibjpeg-openjpeg": "pydicom loads it by itself",
     "python-gdcm": "pydicom loads it by itself",
 }
-FOR_TESTS = {"storage.testing"}  # the conformance class, which pytest alone imports
+FOR_TESTS = {"storage.testing", "storage.testing_faults"}  # the conformance class, which pytest alone imports
 PERMISSIVE = re.compile(
     r"MIT|BSD|Apache|ISC|MPL|Mozilla Public|HPND|PSF|Unlicense|Python Software Foundation|Public Domain|Zlib",
     re.IGNORECASE,
@@ -74,7 +74,7 @@ def test_the_client_imports_what_it_asks_for() -> None:
 
 def test_the_server_imports_what_it_and_the_client_ask_for() -> None:
     server, client = asked(ROOT / "pyproject.toml"), asked(ROOT / "client" / "pyproject.toml")
-    used = imported(*(set(ROOMS) - {"neurobatch"}))
+    used = imported(*(set(ROOMS) - {"neurobatch", "bench"}))
     assert used - server - client == set()
     assert server - used == set(NOT_IMPORTED)
 

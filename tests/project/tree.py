@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("api", "deploy", "models", "neurobatch", "phantom", "pipeline", "storage", "worker")
+ROOMS = ("api", "bench", "deploy", "models", "neurobatch", "phantom", "pipeline", "storage", "worker")
 BUILT = {".git", "__pycache__", "wheelhouse", "dist", "data", "runs", "node_modules"}
 
 
