@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 from neurobatch.codes import Code
 from neurobatch.errors import Unavailable
+from storage import keys
 from storage.bells import Bells
 from storage.broker import CONNECT_SECONDS, SOCKET, connect, translated
 from storage.names import BatchKey
@@ -122,6 +123,21 @@ class Ringer:
     def close(self) -> None:
         """Close the connections."""
         self._app.close()
+
+
+class Queues:
+    """The bells that wait."""
+
+    def __init__(self, url: str) -> None:
+        """`url` as for `Ringer`; nothing is sent yet."""
+        self._client = connect(url)
+
+    def lengths(self) -> dict[str, int]:
+        """How many bells wait, by queue. Raises `Unavailable`."""
+        with translated(), self._client.pipeline(transaction=False) as together:
+            for name in QUEUES:
+                together.llen(keys.queue(name))
+            return dict(zip(QUEUES, map(int, together.execute()), strict=True))
 
 
 @contextlib.contextmanager

@@ -78,9 +78,7 @@ class Roots:
             if not _NAME.fullmatch(name):
                 raise Broken(Code.BAD_SETTING, "NEUROBATCH_ROOTS: a name has other than a-z, 0-9 and -.")
             if not url.startswith(("/", "file:///", "s3://")):
-                raise Broken(
-                    Code.BAD_SETTING, f"NEUROBATCH_ROOTS: {name} is neither an absolute path nor s3://."
-                )
+                raise Broken(Code.BAD_SETTING, f"NEUROBATCH_ROOTS: {name} is neither an absolute path nor s3://.")
         return cls(configured=dict(settings.roots), registry=settings.home.absolute() / REGISTRY)
 
     def resolve(self, name: str) -> str:

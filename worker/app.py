@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from celery import Celery
 from celery.worker import state as celery_state
@@ -24,7 +23,7 @@ from storage.leases import Leases
 from storage.ledger import Ledger
 from storage.objects import open_store, probe
 from storage.progress import Progress
-from storage.ringing import Ringer, celery_settings
+from storage.ringing import Queues, Ringer, celery_settings
 from worker.engines import EngineConfig
 from worker.hearing import Activity, Hearing, queue_of
 from worker.messages import Network
@@ -79,7 +78,6 @@ class Parts:
     progress: Progress
     bells: Bells
     ringer: Ringer
-    client: Any  # redis.Redis
     holder: str
     settings: Settings
 
@@ -105,7 +103,6 @@ class Parts:
             progress=Progress(client),
             bells=bells,
             ringer=Ringer(settings.broker, bells),
-            client=client,
             holder=f"{socket.gethostname()[:40]}-{uuid.uuid4().hex[:8]}",
             settings=settings,
         )
@@ -144,7 +141,7 @@ class Worker:
     def run(self) -> None:
         """Work until `stop` is called; then finish or hand back what is under way. In the process's main thread."""
         watch = Watch(
-            client=self._parts.client,
+            queues=Queues(self._settings.broker or ""),
             leases=self._parts.leases,
             activity=self._activity,
             holder=self._parts.holder,

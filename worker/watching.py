@@ -10,14 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import redis
-
 from neurobatch.errors import NeurobatchError
-from storage import keys
-from storage.broker import translated
 from storage.leases import Leases
 from storage.presence import RENEW_SECONDS, lease_of
-from storage.ringing import QUEUES
+from storage.ringing import Queues
 from worker.hearing import Activity
 
 DEAF_SECONDS = 30.0  # that bells may wait while hands are free
@@ -31,7 +27,7 @@ log = logging.getLogger(__name__)
 class Watch:
     """Watches one worker."""
 
-    client: "redis.Redis"
+    queues: Queues
     leases: Leases
     activity: Activity
     holder: str
@@ -60,11 +56,7 @@ class Watch:
 
     def misses(self) -> bool:
         """Whether bells wait now although a hand is free. Raises `Unavailable`."""
-        with translated(), self.client.pipeline(transaction=False) as together:
-            for name in QUEUES:
-                together.llen(keys.queue(name))
-            waiting = sum(int(length) for length in together.execute())
-        return waiting > 0 and self.activity.running < self.hands
+        return sum(self.queues.lengths().values()) > 0 and self.activity.running < self.hands
 
     def leave(self) -> None:
         """Tell the others that the worker takes no more."""

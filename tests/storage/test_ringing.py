@@ -16,7 +16,7 @@ from neurobatch.errors import Unavailable
 from storage.bells import Bells
 from storage.broker import connect
 from storage.names import BatchKey
-from storage.ringing import Ringer, celery_url
+from storage.ringing import Queues, Ringer, celery_url
 from tests.servers.processes import free_ports, listens, running
 
 KEY = BatchKey("lab", "0190a0a0-0000-7000-8000-000000000001")
@@ -53,6 +53,13 @@ def test_a_bell_carries_ids_only_into_the_queue_that_was_asked_for(ringer: Ringe
     assert waiting(client, "urgent") == [{"task": "neurobatch.plan", "args": [*KEY, 0], "kwargs": {}}]
     assert waiting(client, "bulk") == [{"task": "neurobatch.shard", "args": [*KEY, 7], "kwargs": {}}]
     assert waiting(client, "normal") == [{"task": "neurobatch.settle", "args": [*KEY, 0], "kwargs": {}}]
+
+
+def test_how_many_bells_wait_is_told_by_queue(ringer: Ringer, redis_url: str) -> None:
+    for number in range(3):
+        ringer.ring_shard(KEY, number, "bulk")
+    ringer.ring_plan(KEY, "urgent")
+    assert Queues(redis_url).lengths() == {"urgent": 1, "normal": 0, "bulk": 3}
 
 
 def test_a_waiting_shard_never_collects_bells(ringer: Ringer, client: "redis.Redis") -> None:

@@ -25,7 +25,7 @@ from storage.leases import Leases
 from storage.names import BatchKey
 from storage.presence import workers
 from storage.progress import Progress
-from storage.ringing import Ringer
+from storage.ringing import Queues, Ringer
 from storage.status import StatusReader
 from tests.pipeline.inputs import picture, ramp
 from tests.servers.processes import find, free_ports, listens, running, stop, wait_for
@@ -269,8 +269,13 @@ def test_bells_that_wait_while_hands_are_free_tell_a_deaf_worker(redis_url: str)
     client = connect(redis_url)
     activity = Activity()
     watch = Watch(
-        client=client, leases=Leases(client), activity=activity, holder="me", stuck=lambda: False, deaf_seconds=0.6
-    )
+        queues=Queues(redis_url),
+        leases=Leases(client),
+        activity=activity,
+        holder="me",
+        stuck=lambda: False,
+        deaf_seconds=0.6,
+    )  # fmt: skip
     assert not watch.misses()
     Ringer(redis_url, Bells(client)).ring_plan(BatchKey("t", "0190a0a0-0000-7000-8000-000000000001"), "bulk")
     assert watch.misses()
@@ -285,8 +290,13 @@ def test_a_worker_that_hears_is_not_deaf(valkey_url: str) -> None:
     client = connect(valkey_url)
     activity = Activity()
     watch = Watch(
-        client=client, leases=Leases(client), activity=activity, holder="me", stuck=lambda: False, deaf_seconds=0.5
-    )
+        queues=Queues(valkey_url),
+        leases=Leases(client),
+        activity=activity,
+        holder="me",
+        stuck=lambda: False,
+        deaf_seconds=0.5,
+    )  # fmt: skip
     client.lpush("normal", "something")  # a long queue: one is always waiting
     told, halt = threading.Event(), threading.Event()
     thread = threading.Thread(target=watch.run, args=(halt, told.set))
