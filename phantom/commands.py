@@ -1,19 +1,15 @@
-"""The command `neurobatch phantom`: folders of phantom scans for trials, tests and load."""
+"""The command `neurobatch phantom`: folders of phantom scans for trials, tests and load.
+
+What it needs is imported when it runs, so that `neurobatch --help` stays quick.
+"""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
-import cv2
 
-from phantom import catalogue
-from phantom import examples as example_scans
-from phantom.catalogue import Kind, Made, Order
-from phantom.sequences import Look
+KINDS = ("picture", "dicom", "nifti")
+LOOKS = ("t1", "t1ce", "flair", "t2", "pd", "composite")
 
 
 @click.command()
@@ -22,13 +18,13 @@ from phantom.sequences import Look
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Same seed, same scans.")
 @click.option(
     "--kind",
-    type=click.Choice([*(each.value for each in Kind), "mixed"]),
+    type=click.Choice([*KINDS, "mixed"]),
     default="picture",
     show_default=True,
 )
 @click.option("--lesions", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="The share with a tumour.")
 @click.option(
-    "--sequence", type=click.Choice([*(each.value for each in Look), "mixed"]), default="mixed",
+    "--sequence", type=click.Choice([*LOOKS, "mixed"]), default="mixed",
     show_default=True,
     help="What the pictures show; composite: T1, FLAIR and T1 after contrast as red, green and blue.",
 )  # fmt: skip
@@ -44,6 +40,12 @@ def phantom(
     examples: bool, truth: bool, jobs: int,
 ) -> None:  # fmt: skip
     """Make phantoms of head MR scans in FOLDER: simulated heads, no patients."""
+    from phantom import catalogue
+    from phantom import examples as example_scans
+    from phantom.catalogue import Kind
+    from phantom.making import make_all
+    from phantom.sequences import Look
+
     if examples:
         catalogue.write(folder, example_scans.files())
         click.echo(f"{len(example_scans.ORDERS)} example scans in {click.format_filename(folder)}.")
@@ -58,7 +60,7 @@ def phantom(
         slices=slices,
     )
     rows, ill = [], 0
-    for made in _make_all(wanted, min(jobs, count)):
+    for made in make_all(wanted, min(jobs, count)):
         catalogue.write(folder, made.files)
         if truth:
             catalogue.write(folder / "truth", made.masks)
@@ -67,18 +69,3 @@ def phantom(
     if truth:
         catalogue.write(folder / "truth", {"truth.csv": catalogue.table(catalogue.TRUTH_COLUMNS, rows)})
     click.echo(f"{count} phantoms in {click.format_filename(folder)}, {ill} of them with a tumour.")
-
-
-def _make_all(wanted: Iterator[Order], jobs: int) -> Iterator[Made]:
-    """Make the scans in order, `jobs` at a time; never more than a few wait to be written."""
-    if jobs == 1:
-        yield from map(catalogue.make, wanted)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        while chunk := list(islice(wanted, 8 * jobs)):
-            yield from pool.map(catalogue.make, chunk)
-
-
-def _one_thread() -> None:
-    """OpenCV's threads only get in each other's way when each core has a process of its own."""
-    cv2.setNumThreads(1)

@@ -1,0 +1,10 @@
+"""The command offers every kind of phantom there is."""
+
+from phantom.catalogue import Kind
+from phantom.commands import KINDS, LOOKS
+from phantom.sequences import Look
+
+
+def test_every_kind_and_sequence_can_be_asked_for() -> None:
+    assert KINDS == tuple(each.value for each in Kind)
+    assert LOOKS == tuple(each.value for each in Look)
