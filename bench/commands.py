@@ -1,0 +1,161 @@
+"""The commands: `python -m bench COMMAND`."""
+
+import shutil
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.report import Report
+from bench.task import Task
+from neurobatch.cli import console_for
+from neurobatch.errors import NeurobatchError
+from neurobatch.records import Options
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+RESULTS = Path("runs/bench")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def bench() -> None:
+    """What neurobatch achieves on this machine.
+
+    Each command answers one question: it prints a table with the ratios of one run and leaves a report in JSON.
+    """
+
+
+def reporting(command: Callable[..., Report]) -> Callable[..., None]:
+    """Show and keep what a command reports; adds its option `--out`."""
+
+    @click.option(
+        "--out", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, show_default=True,
+        help="Folder for the report.",
+    )  # fmt: skip
+    @wraps(command)
+    def run(out: Path, **given: Any) -> None:
+        try:
+            report = command(**given)
+        except NeurobatchError as error:
+            raise click.ClickException(error.message) from None
+        console = console_for()
+        report.show(console)
+        console.print(f"report: {report.write(out)}", highlight=False)
+
+    return run
+
+
+def rounds_option(default: int) -> Callable[[Any], Any]:
+    """How often each is measured."""
+    return click.option("--rounds", type=click.IntRange(min=1), default=default, show_default=True,
+                        help="How often each is measured.")  # fmt: skip
+
+
+def task_options(scans: int, rounds: int) -> Callable[[Any], Any]:
+    """The options of a `Task`, which arrives as the keyword `task`."""
+
+    def added(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def run(classifier: str, segment: str, precision: str, scans: int, rounds: int, **given: Any) -> Any:
+            fields = {"classifier": classifier, "segment": segment, "precision": precision}
+            return command(task=Task(options=Options.model_validate(fields), scans=scans, rounds=rounds), **given)
+
+        options = (
+            click.option("--scans", type=click.IntRange(min=1), default=scans, show_default=True,
+                         help="Pictures of a round."),
+            rounds_option(rounds),
+            click.option("--classifier", type=click.Choice(["mobilenet", "resnet50v2", "both"]), default="mobilenet",
+                         show_default=True, help="Which network judges."),
+            click.option("--segment", type=click.Choice(["positive", "all", "none"]), default="positive",
+                         show_default=True, help="Which scans get a mask."),
+            click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
+                         show_default=True, help="Of neurobatch's networks."),
+        )  # fmt: skip
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return added
+
+
+@bench.command()
+@reporting
+@task_options(scans=120, rounds=3)
+def throughput(task: Task) -> Report:
+    """HTTP upload to last result, against a loop with Keras's `predict`."""
+    from bench.throughput import throughput as measure
+
+    return measure(task)
+
+
+@bench.command()
+@reporting
+@task_options(scans=240, rounds=3)
+def limit(task: Task) -> Report:
+    """neurobatch against its bare kernels on all cores."""
+    from bench.limit import limit as measure
+
+    return measure(task)
+
+
+@bench.command()
+@reporting
+@task_options(scans=128, rounds=3)
+def stages(task: Task) -> Report:
+    """Where the time of a scan goes."""
+    from bench.stages import stages as measure
+
+    return measure(task)
+
+
+@bench.command()
+@reporting
+@click.option("--scans", type=click.IntRange(min=1), default=2000, show_default=True, help="Scans of a batch.")
+@rounds_option(3)
+def queue(scans: int, rounds: int) -> Report:
+    """What intake, queue, store and finalisation carry when the network does nothing."""
+    from bench.carrying import carrying as measure
+
+    return measure(scans, rounds)
+
+
+@bench.command()
+@reporting
+@click.option("--pictures", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures a round.")
+@click.option("--network", "only", multiple=True, help="Which network; default: all.")
+@rounds_option(3)
+def engines(pictures: int, only: tuple[str, ...], rounds: int) -> Report:
+    """What each engine needs for a picture."""
+    from bench.engines import engines as measure
+
+    return measure(pictures, rounds, only)
+
+
+@bench.command()
+@reporting
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Of a kernel in a round.")
+@rounds_option(5)
+def denoise(repeats: int, rounds: int) -> Report:
+    """The kernels that denoise and stretch contrast."""
+    from bench.denoising import denoising as measure
+
+    return measure(repeats, rounds)
+
+
+@bench.command("page")
+@click.option(
+    "--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the reports of this folder over first.",
+)  # fmt: skip
+@click.option("--docs", type=click.Path(file_okay=False, path_type=Path), default=DOCS, help="The folder of documents.")
+def write_page(source: Path | None, docs: Path) -> None:
+    """Write docs/benchmarks.md from the reports in docs/benchmarks."""
+    from bench.page import page, reports
+
+    kept = docs / "benchmarks"
+    kept.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.glob("*.json")) if source else []:
+        shutil.copyfile(file, kept / file.name)
+    (docs / "benchmarks.md").write_text(page(reports(kept)), encoding="utf-8")
+    click.echo(f"{click.format_filename(docs / 'benchmarks.md')} is written")

@@ -1,0 +1,100 @@
+"""`bench denoise`: the kernels that prepare a slice for the networks that want it denoised, on one core."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.ratios import Rounds, alternate
+from bench.report import Report, Row
+from bench.scans import SEED, SIDE
+from bench.task import Measurement
+from phantom.scan import Scan
+from phantom.scanner import to_uint8
+from phantom.sequences import Look
+from pipeline.prepare.contrast import stretch
+from pipeline.prepare.denoise import PATCH, SEARCH, STRENGTH, denoise
+
+Plane = NDArray[np.uint8]
+
+BASE, CONTRAST = "OpenCV, colour, window 21", "neurobatch stretches contrast"
+
+
+def denoising(repeats: int, rounds: int, side: int = SIDE) -> Report:
+    """Time each kernel on one grey and one colour slice, in turn."""
+    begun = Measurement()
+    kernels = {name: _timed(kernel, plane, repeats) for name, (kernel, plane) in _kernels(side).items()}
+    with one_thread():
+        for measure in kernels.values():
+            measure(0)
+        found = alternate(kernels, rounds)
+    return begun.report(
+        name="denoise",
+        title=f"Denoising and contrast: one slice of {side} × {side} px on one core",
+        ratio="× OpenCV in colour",
+        sizes={"repeats": repeats, "rounds": rounds, "side": side},
+        rows=tuple(Row.of(name, "ms", values, _base(name, found)) for name, values in found.items()),
+        notes=(f"The profile nlm-clahe takes a window of {SEARCH} px, and a grey slice as the one plane that it is.",),
+        rounds=rounds,
+    )
+
+
+def _base(name: str, found: Mapping[str, Rounds]) -> Rounds | None:
+    """What a kernel is compared with: contrast has nothing to be compared with here."""
+    return None if name.startswith(CONTRAST) else found[BASE]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV works as it does in a decoder."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _kernels(side: int) -> dict[str, tuple[Callable[[Plane], Any], Plane]]:
+    grey, colour = slices(side)
+
+    def coloured(search: int) -> Callable[[Plane], Any]:
+        return lambda plane: cv2.fastNlMeansDenoisingColored(plane, None, STRENGTH, STRENGTH, PATCH, search)
+
+    def plain(search: int) -> Callable[[Plane], Any]:
+        return lambda plane: cv2.fastNlMeansDenoising(plane, None, STRENGTH, PATCH, search)
+
+    return {
+        BASE: (coloured(21), colour),
+        f"OpenCV, colour, window {SEARCH}": (coloured(SEARCH), colour),
+        "OpenCV, one plane, window 21": (plain(21), grey),
+        f"OpenCV, one plane, window {SEARCH}": (plain(SEARCH), grey),
+        "neurobatch denoises colour": (denoise, colour),
+        "neurobatch denoises grey": (denoise, grey),
+        f"{CONTRAST}, colour": (stretch, colour),
+        f"{CONTRAST}, grey": (stretch, grey),
+    }
+
+
+def slices(side: int) -> tuple[Plane, Plane]:
+    """A phantom's slice in grey `(side, side)` and one in colour `(side, side, 3)`."""
+    planes = []
+    for look in (Look.FLAIR, Look.COMPOSITE):
+        scan = Scan.draw(SEED, look=look, lesion=True, size=side)
+        channels = [to_uint8(channel) for channel in scan.image(scan.best_level()).channels]
+        planes.append(channels[0] if len(channels) == 1 else np.ascontiguousarray(np.dstack(channels)))
+    return planes[0], planes[1]
+
+
+def _timed(kernel: Callable[[Plane], Any], plane: Plane, repeats: int) -> Callable[[int], float]:
+    def measure(_: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(repeats):
+            kernel(plane)
+        return 1000 * (time.perf_counter() - begun) / repeats
+
+    return measure

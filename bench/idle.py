@@ -1,0 +1,55 @@
+"""A worker whose network does nothing: `python -m bench.idle`, what `bench queue` measures everything else with.
+
+It fetches, decodes, prepares and commits as any worker; every scan is without a tumour, so nothing is drawn.
+"""
+
+import signal
+from types import FrameType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurobatch.settings import load_settings
+from worker.app import Worker
+from worker.log import log_to_stderr
+from worker.messages import Network, Ran
+from worker.network import Loader, Runs
+from worker.sources import SourcesConfig
+from worker.supervisor import Stages
+
+NO_TUMOUR = -8.0  # logit
+RAN = Ran(engine="timed", precision="float32", processor="none")
+
+
+def loader(_: object) -> Loader:
+    """Networks that answer at once."""
+
+    def load(network: Network, batch: int) -> tuple[Runs, Ran]:
+        shape = (batch, network.size, network.size, 2) if network.segments else (batch, 1)
+        said = np.full(shape, 0.0 if network.segments else NO_TUMOUR, np.float32)
+
+        def run(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return said
+
+        return run, RAN
+
+    return load
+
+
+def main() -> None:
+    """Work until told to stop."""
+    settings = load_settings()
+    log_to_stderr(settings.log_level)
+    running = Worker(settings, Stages(load="bench.idle:loader", context_settings=SourcesConfig.of(settings)))
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        running.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    running.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The bare kernels, one process a core: read, prepare, network, and nothing else. Run by `bench limit`.
+
+`python -m bench.kernels OPTIONS ENGINE CACHE BATCH` (options as JSON) answers questions in JSON.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.asking import answer
+from models.engines.choice import choose
+from models.engines.seam import Predictor
+from models.registry import open_weights
+from neurobatch.records import ModelPin, Options, ScanKind
+from pipeline import run
+from pipeline.limits import Limits
+from pipeline.volumes import Volume
+from worker.planning import pins
+
+Read = tuple[Volume, tuple[int, ...]]
+
+
+class Kernels:
+    """Networks in memory, each with one thread, since there is such a process for each core."""
+
+    def __init__(self, options: Options, engine: str, cache: Path, batch: int) -> None:
+        chosen = choose(engine, cache, precision=options.precision, threads=1)
+        self._batch = batch
+        self._loaded = {pin: chosen.load(pin.name, open_weights(pin.name), batch) for pin in pins(options)}
+        self._setting = run.Setting(
+            pins=tuple(self._loaded),
+            options=options,
+            engine=chosen.name,
+            precision=chosen.precision,
+            processor=chosen.processor,
+            software="",
+        )
+        for pin, predictor in self._loaded.items():
+            predictor.predict(np.zeros((batch, pin.size, pin.size, 3), np.uint8))
+
+    def run(self, scans: list[str]) -> dict[str, Any]:
+        """Judge pictures and keep nothing; when it began and ended, by the clock that all processes share."""
+        begun, masks = time.monotonic(), 0
+        waiting: list[Read] = []  # for the segmenter, which gets full batches too
+        for group in _groups(scans, self._batch):
+            read = [self._read(Path(path)) for path in group]
+            waiting += self._positive([one for one in read if one[1]])
+            while len(waiting) >= self._batch:
+                masks += self._segment(waiting[: self._batch])
+                del waiting[: self._batch]
+        masks += self._segment(waiting)
+        return {"begun": begun, "ended": time.monotonic(), "masks": masks}
+
+    def _read(self, path: Path) -> Read:
+        volume = run.decode(ScanKind.PICTURE, [path.read_bytes()], Limits())
+        return volume, run.look(volume)
+
+    def _positive(self, read: list[Read]) -> list[Read]:
+        if not read:
+            return []
+        logits = {pin.name: _predicted(read, pin, self._loaded[pin]) for pin in self._setting.classifiers}
+        return [
+            one
+            for index, one in enumerate(read)
+            if run.judge(*one, {name: said[index] for name, said in logits.items()}, self._setting).wants_mask
+        ]
+
+    def _segment(self, read: list[Read]) -> int:
+        pin = self._setting.segmenter
+        if not read or pin is None:
+            return 0
+        return len(_predicted(read, pin, self._loaded[pin]))
+
+
+def _predicted(read: list[Read], pin: ModelPin, predictor: Predictor) -> Any:
+    squares = [square for volume, shown in read for _, square in run.squares(volume, shown, pin)]
+    return predictor.predict(np.stack(squares))
+
+
+def _groups(scans: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(scans), size):
+        yield scans[start : start + size]
+
+
+def _made(options: str, engine: str, cache: str, batch: str) -> Any:
+    return Kernels(Options.model_validate_json(options), engine, Path(cache), int(batch)).run
+
+
+if __name__ == "__main__":
+    answer(lambda: _made(*sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""Each command runs from its scans to its report, with the smallest of sizes."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.commands import bench
+from bench.page import reports
+from bench.report import Report
+
+
+def run(tmp_path: Path, *words: str) -> Report:
+    done = CliRunner().invoke(bench, [*words, "--out", str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (report,) = reports(tmp_path)
+    assert report.title in done.output
+    return report
+
+
+def ratios(report: Report) -> dict[str, float | None]:
+    return {row.name: row.ratio for row in report.rows}
+
+
+@pytest.mark.slow
+def test_throughput_compares_with_the_loop_on_the_same_scans(tmp_path: Path) -> None:
+    report = run(tmp_path, "throughput", "--scans", "6", "--rounds", "1")
+    assert set(ratios(report)) == {"neurobatch", "loop, Keras predict"}
+    assert ratios(report)["loop, Keras predict"] == 1.0
+    assert "found the same in 6 of 6 scans" in " ".join(report.notes)
+
+
+@pytest.mark.slow
+def test_limit_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
+    report = run(tmp_path, "limit", "--scans", "6", "--rounds", "1")
+    assert ratios(report)["bare kernels"] == 1.0
+    assert (ratios(report)["neurobatch"] or 0) > 0
+
+
+@pytest.mark.slow
+def test_stages_add_up(tmp_path: Path) -> None:
+    report = run(tmp_path, "stages", "--scans", "6", "--rounds", "1")
+    *each, whole, _ = report.rows
+    assert sum(row.median for row in each) == pytest.approx(whole.median, rel=0.01)
+    assert sum(row.ratio or 0 for row in each) == pytest.approx(1.0, abs=0.01)
+    assert min(row.median for row in each) > 0
+
+
+@pytest.mark.slow
+def test_queue_carries_every_scan(tmp_path: Path) -> None:
+    report = run(tmp_path, "queue", "--scans", "40", "--rounds", "1")
+    figures = {row.name: row.median for row in report.rows}
+    assert figures["scans from request to end"] == pytest.approx(40 / figures["ended"], rel=0.01)
+    assert figures["accepted"] < figures["ended"]
+    assert figures["first result"] <= figures["ended"]
+
+
+@pytest.mark.slow
+def test_engines_are_compared_with_keras(tmp_path: Path) -> None:
+    report = run(tmp_path, "engines", "--pictures", "1", "--network", "mobilenet", "--rounds", "1")
+    assert ratios(report)["mobilenet: keras float32, batch 1"] == 1.0
+    assert "mobilenet: openvino float32, batch 16" in ratios(report)
+
+
+def test_denoise_is_compared_with_opencv(tmp_path: Path) -> None:
+    report = run(tmp_path, "denoise", "--repeats", "1", "--rounds", "1")
+    assert ratios(report)["OpenCV, colour, window 21"] == 1.0
+    assert (ratios(report)["neurobatch denoises grey"] or 0) > 0
+    assert ratios(report)["neurobatch stretches contrast, grey"] is None
+
+
+def test_a_user_of_wrong_options_is_told() -> None:
+    done = CliRunner().invoke(bench, ["throughput", "--scans", "0"])
+    assert done.exit_code == 2
+    assert "--scans" in done.output
