@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from neurobatch.records import Result
+from neurobatch.records import BatchState, Result
 from storage import names
 from storage.endings import delete
 from storage.ledger import Ledger, split_lines
@@ -62,6 +62,9 @@ def _loose_in(ledger: Ledger, key: BatchKey) -> Iterator[Stored]:
         yield from ledger.objects.list(key.prefix)
         return
     end = ledger.end(key)
+    if end is not None and end.state is BatchState.ABANDONED:
+        kept = {names.batch(key), names.end(key)}
+        yield from (stored for stored in ledger.objects.list(key.prefix) if stored.name not in kept)
     if end is None or end.results is None:
         return
     named: set[str] = set()

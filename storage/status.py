@@ -36,6 +36,7 @@ class Tally:
     scans: int = 0
     left_out: int = 0
     counts: Counts = field(default_factory=Counts)
+    live: Counts = Counts()  # known to Redis only
     pages: tuple[tuple[int, int], ...] = ()  # of each page: scans, left-out files
     counted: frozenset[int] = frozenset()  # shards that are in `counts`
 
@@ -174,6 +175,7 @@ def _whole(snapshot: "Snapshot") -> Tally:
         scans=snapshot.scans,
         left_out=snapshot.left_out,
         counts=snapshot.counts,
+        live=snapshot.live,
     )
 
 
@@ -205,6 +207,7 @@ def _status(batch: Batch, seen: _Seen, tally: Tally, state: BatchState) -> Statu
         planned=tally.planned,
         scans=tally.scans,
         counts=tally.counts,
+        live=tally.live,
         left_out=tally.left_out,
         cancelling=seen.cancelling,
         disclaimer=DISCLAIMER,

@@ -35,6 +35,7 @@ from worker.weights import Weights
 CAREFUL_FROM = 3  # attempt: whole supervisors died over this shard, so each scan is noted before it is tried
 CANCEL_SECONDS = 1.0  # between two looks for the wish to cancel
 WAKE_SECONDS = 0.25  # between two looks at the clock
+LIVE_SECONDS = 1.0  # between two tellings of how many scans are judged
 RENEWALS = 3  # of a lease in its time
 PUTS = 8  # scans whose artifacts a worker puts at once
 STOP_SECONDS = 20.0  # that shards may go on after SIGTERM, before they are handed back
@@ -136,6 +137,7 @@ class _Held:
         self.holder = holder
         self.lost = False
         self._renewed = time.monotonic()
+        self._told = 0  # results that the lease's live counts hold
 
     def take(self) -> bool:
         """False: another works on the shard."""
@@ -144,9 +146,10 @@ class _Held:
     def renew(self, results: Collection[Result]) -> None:
         """Renew it when it is due. A Redis that does not answer has taken no lease away."""
         now = time.monotonic()
-        if self.lost or now - self._renewed < self._seconds / RENEWALS:
+        due = self._seconds / RENEWALS
+        if self.lost or now - self._renewed < (min(due, LIVE_SECONDS) if len(results) != self._told else due):
             return
-        self._renewed = now
+        self._renewed, self._told = now, len(results)
         counts = Counts.of(results).model_dump()
         try:
             self.lost = not self._leases.renew(self._name, self.holder, counts, self._seconds)

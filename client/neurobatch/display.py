@@ -45,7 +45,7 @@ class Pace:
 
     def left(self, status: Status) -> float | None:
         """Seconds left; None where that is not known."""
-        missing = status.scans - status.counts.done
+        missing = max(0, status.scans - (status.counts + status.live).done)
         return missing / self.rate if status.planned and self.rate > 0 else None
 
 
@@ -65,15 +65,17 @@ def follow(read: Callable[[], Status], console: Console, *, watch: Callable[[], 
     )
     task = bar.add_task("planning", total=None, told="")
     spoke = time.monotonic()
+    most = 0  # scans done or as good as done, so that a bar never goes back
     with Live(bar, console=console, auto_refresh=False, transient=True):
         while True:
             status = read()
-            pace.note(status.counts.done)
+            most = max(most, min(status.scans, (status.counts + status.live).done))
+            pace.note(most)
             bar.update(
                 task,
                 description=_stage(status),
                 total=status.scans if status.planned else None,
-                completed=status.counts.done,
+                completed=most,
                 told=told(status, pace),
                 refresh=True,
             )
@@ -96,9 +98,10 @@ def _stage(status: Status) -> str:
 
 def told(status: Status, pace: Pace) -> str:
     """Scans done of all, tumours found, failed, scans a second, time left."""
-    counts = status.counts
+    counts = status.counts + status.live
+    done = min(counts.done, status.scans)
     parts = [
-        f"{counts.done}/{status.scans}{'' if status.planned else '+'} scans",
+        f"{done}/{status.scans}{'' if status.planned else '+'} scans",
         f"{counts.tumour} tumour",
         f"{counts.needs_review} to review",
         f"{counts.failed} failed",
@@ -106,7 +109,7 @@ def told(status: Status, pace: Pace) -> str:
     if pace.rate > 0:
         parts.append(f"{pace.rate:.1f} scans/s")
     left = pace.left(status)
-    if left is not None and counts.done < status.scans:
+    if left is not None and done < status.scans:
         parts.append(f"{clock(left)} left")
     return " · ".join(parts)
 

@@ -489,7 +489,8 @@ class Status(Value):
     finished: AwareDatetime | None = None
     planned: bool  # False: `scans` still grows
     scans: Annotated[int, Field(ge=0)]
-    counts: Counts
+    counts: Counts  # of scans that are done for good
+    live: Counts = Counts()  # judged so far in shards that are not committed; a worker that dies takes its share back
     left_out: Annotated[int, Field(ge=0)]
     cancelling: bool = False
     warnings: tuple[Code, ...] = ()

@@ -12,3 +12,4 @@ keepalive = 30  # seconds
 max_requests = 0
 accesslog = None  # request lines can hold what people named their files
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+control_socket_disable = True  # nobody steers it from outside, and a home may be read-only
