@@ -38,7 +38,7 @@ class Watch:
     def run(self, stop: threading.Event, deaf: Callable[[], None]) -> None:
         """Look every few seconds until told to stop; call `deaf` once, if it comes to that."""
         since: float | None = None
-        while not stop.wait(min(RENEW_SECONDS, self.deaf_seconds / 3)):
+        while not stop.is_set():
             try:
                 if not self.stuck():
                     self.leases.take(lease_of(self.holder), self.holder, 3 * RENEW_SECONDS)
@@ -53,6 +53,7 @@ class Watch:
                 log.critical("consumer_deaf seconds=%d", now - since)
                 deaf()
                 return
+            stop.wait(min(RENEW_SECONDS, self.deaf_seconds / 3))
 
     def misses(self) -> bool:
         """Whether bells wait now although a hand is free. Raises `Unavailable`."""
