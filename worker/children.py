@@ -163,9 +163,9 @@ def child_main(pipe: Connection) -> None:
     logging.basicConfig(level=role.log_level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     if role.threads is not None:
         os.environ.update(dict.fromkeys(THREADS, str(role.threads)))
-    link = Link(pipe)
-    link.listen()
     main = resolve(role.main)
+    link = Link(pipe)
+    link.listen()  # not before: two threads that import the same modules can meet half of one
     try:
         main(link, role.config)
     except BaseException as error:  # noqa: BLE001  the process's outermost edge: told, then it ends

@@ -31,7 +31,7 @@ from worker.messages import (
 from worker.tickets import Part, Task
 
 AHEAD = 2  # tasks that a decoder has and has not begun: enough that it never waits for the supervisor
-START_SECONDS = 120.0  # for a decoder to come up
+START_SECONDS = 300.0  # for a decoder to come up, on a machine that is short of everything
 START_DEATHS = 3  # in a row: then decoders cannot run here
 BACKOFF = 0.5  # seconds before a decoder that died while it started is started again, doubled each time
 

@@ -124,6 +124,8 @@ class Device:
         match message:
             case Ready():
                 self._ready = True
+                if self._warm:
+                    child.send(Warm(networks=self._warm))
             case Loading():
                 self._loading = message.network
             case Loaded():
@@ -169,8 +171,6 @@ class Device:
     def _start(self, now: float) -> None:
         self.child = self._calls.start()
         self._moved = now
-        if self._warm:
-            self.child.send(Warm(networks=self._warm))
 
     # -- which batch next ------------------------------------------------------------------------------------
 

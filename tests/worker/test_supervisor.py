@@ -208,9 +208,14 @@ def test_a_scan_that_kills_the_network_again_by_itself_is_crashed_and_no_other_i
     assert [value(ticket) for ticket in tickets] == [((float(grey),) * 2,) for grey in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize(("grey", "expected"), [(GLUE, Code.TIMED_OUT), (GREED, Code.OUT_OF_MEMORY)])
-def test_a_slice_that_holds_up_or_bloats_the_network_fails_its_scan(tmp_path: Path, grey: int, expected: Code) -> None:
-    with Supervisor(settings(tmp_path, scan_seconds=1.0, network_memory=256 * MIB, decoders=1), STAGES) as supervisor:
+@pytest.mark.parametrize(
+    ("grey", "seconds", "expected"), [(GLUE, 1.0, Code.TIMED_OUT), (GREED, SECONDS, Code.OUT_OF_MEMORY)]
+)
+def test_a_slice_that_holds_up_or_bloats_the_network_fails_its_scan(
+    tmp_path: Path, grey: int, seconds: float, expected: Code
+) -> None:
+    tight = settings(tmp_path, scan_seconds=seconds, network_memory=256 * MIB, decoders=1)
+    with Supervisor(tight, STAGES) as supervisor:
         tickets = [supervisor.judge(Scan(greys=(each,))) for each in (1, grey, 2)]
         assert code(tickets.pop(1)) == expected
         assert [value(ticket) for ticket in tickets] == [((1.0,),), ((2.0,),)]
