@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast, runtime_checkable
-from urllib.parse import unquote, urlsplit
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Missing, Refused
@@ -170,27 +169,6 @@ def copy(source: Objects, name: str, store: Objects, to: str) -> Stored:
         if copied is not None:
             return copied
     return store.put(to, source.read(name))
-
-
-def open_store(url: str, options: S3Options | None = None) -> Objects:
-    """The store at `memory://`, `file:///folder` or `s3://bucket/prefix`. Raises `Broken` for any other URL.
-
-    Each `memory://` is a new, empty store. The adapters are imported here, so that a folder needs no boto3.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "memory":
-        from storage.memory import Memory
-
-        return Memory()
-    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path:
-        from storage.folder import Folder
-
-        return Folder(Path(unquote(parts.path)))
-    if parts.scheme == "s3" and parts.netloc:
-        from storage.s3 import S3
-
-        return S3(parts.netloc, unquote(parts.path).strip("/"), options or S3Options())
-    raise Broken(Code.BAD_SETTING, "A store is memory://, file:///folder or s3://bucket/prefix.")
 
 
 def probe(store: Objects) -> None:

@@ -21,7 +21,8 @@ from storage.bells import Bells
 from storage.broker import CONNECT_SECONDS, connect
 from storage.leases import Leases
 from storage.ledger import Ledger
-from storage.objects import open_store, probe
+from storage.objects import probe
+from storage.opening import open_store
 from storage.progress import Progress
 from storage.ringing import Queues, Ringer, celery_settings
 from worker.engines import EngineConfig

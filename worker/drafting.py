@@ -7,8 +7,10 @@ one killed the child.
 """
 
 import contextlib
+import functools
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -20,8 +22,9 @@ from pipeline.read.archives import members
 from pipeline.read.sort import HEAD_BYTES, Described, Kind, describe, hidden, sniff
 from pipeline.read.streams import Readable
 from storage.ledger import Ledger
-from storage.objects import open_store
-from worker.folders import Entry
+from storage.opening import open_store
+from worker.ahead import Ahead
+from worker.folders import Entry, Opened
 from worker.notes import FileNotes, Spot
 from worker.pages import Draft, Found, PageTask
 from worker.series import Grouped, Member, SeriesIndex, folder_of, line_of, series_of
@@ -64,11 +67,13 @@ class Drafter:
         self._origins: dict[int, Source] = {}
         by_folder = self._batch.options.series == "folder"
         self._subtrees = Subtrees(self._group_now, self._group_later) if by_folder else None
+        self._ahead = Ahead()
 
     def page(self) -> Page:
         """The page; its lines are put."""
         grouping = self._task.cursor.phase == "series"
-        cursor = self._series() if grouping else self._listing()
+        with self._ahead:
+            cursor = self._series() if grouping else self._listing()
         page = self._draft.put(self._ledger, self._task.key, cursor)
         if grouping and cursor.phase == "done":
             SeriesIndex.drop(self._task.scratch, self._task.key)
@@ -78,10 +83,11 @@ class Drafter:
 
     def _listing(self) -> Cursor:
         begin = self._task.cursor
-        for number, source in sources_from(self._ledger, self._batch, begin.source):
+        sources = sources_from(self._ledger, self._batch, begin.source)
+        for (number, source), upload in self._ahead.over(sources, lambda each: self._opener(each[1], None)):
             self._origins = {number: source}
             at = begin if number == begin.source else Cursor(source=number)
-            with contextlib.closing(self._source(number, source, at)) as steps:
+            with contextlib.closing(self._source(number, source, at, upload)) as steps:
                 for cursor in steps:
                     if cursor.source != number:
                         self._end_subtrees(complete=True)
@@ -96,28 +102,45 @@ class Drafter:
         before = self._ledger.pages(self._task.key)
         return any(page.members for page in before if page.number < self._task.number)
 
-    def _source(self, number: int, source: Source, at: Cursor) -> Generator[Cursor, None, None]:
-        """Look at a source's files; yields where the listing goes on after each."""
+    def _opener(self, source: Source, entry: Entry | None) -> Callable[[], Opened] | None:
+        """How to open a remote file before its turn: an upload, or an entry of a bucket."""
+        uploaded = isinstance(source, UploadSource)
+        due = uploaded if entry is None else not uploaded and entry.code is None
+        if not due or not self._sources.remote(source):
+            return None
+        path = entry.path if entry else ""
+        return functools.partial(self._sources.open, self._task.key, source, path, glance=True)
+
+    def _source(
+        self, number: int, source: Source, at: Cursor, upload: Future[Opened] | None
+    ) -> Generator[Cursor, None, None]:
+        """Look at a source's files; yields where the listing goes on after each. `upload`: its file, opened ahead."""
         if self._subtrees is not None and at.after and at.member < 0:
             self._subtrees.go_on(at.after.rpartition("/")[0])
         try:
             if at.member >= 0:
-                yield from self._entry(number, source, Entry(path=at.after, size=1, stamp=""), at.member)
+                yield from self._entry(number, source, Entry(path=at.after, size=1, stamp=""), None, at.member)
             if at.member < 0 or at.after:
-                for entry in self._sources.list(self._task.key, source, at.after):
-                    yield from self._entry(number, source, entry)
+                entries = self._sources.list(self._task.key, source, at.after)
+                for entry, ahead in self._ahead.over(entries, functools.partial(self._opener, source)):
+                    yield from self._entry(number, source, entry, ahead or upload)
         except LeftOut as error:
             self._draft.carry(1)
             self._draft.leave_out(FileRef(source=number, size=0, stamp=""), error.code)
         yield Cursor(source=number + 1)
 
-    def _entry(self, number: int, source: Source, entry: Entry, done: int = -1) -> Iterator[Cursor]:
-        """Look at a file; at an archive from the member behind `done`."""
+    def _entry(
+        self, number: int, source: Source, entry: Entry, ahead: Future[Opened] | None, done: int = -1
+    ) -> Iterator[Cursor]:
+        """Look at a file, which may have been opened ahead; at an archive from the member behind `done`."""
         ref = FileRef(source=number, path=entry.path, size=entry.size, stamp=entry.stamp)
         name = entry.path or _name(source)
         try:
             self._check(ref, name, entry.code)
-            opened = self._sources.open(self._task.key, source, entry.path, glance=True)
+            with _told():
+                opened = (
+                    ahead.result() if ahead else self._sources.open(self._task.key, source, entry.path, glance=True)
+                )
             ref = ref.model_copy(update={"size": opened.size, "stamp": opened.stamp})
             with opened.stream as stream, _told():
                 head = _head(stream)

@@ -15,7 +15,8 @@ from pipeline.read.streams import Readable
 from storage import names
 from storage.ledger import Ledger, split_lines
 from storage.names import BatchKey
-from storage.objects import Objects, S3Options, open_seekable, open_store
+from storage.objects import Objects, S3Options, open_seekable
+from storage.opening import open_store
 from storage.roots import Roots, folder_of
 from worker.folders import Entry, Opened, Tree
 
@@ -115,6 +116,15 @@ class Sources:
             return self._place(key, source).entries(after)
         except Refused as error:
             raise LeftOut(error.code) from None
+
+    def remote(self, source: Source) -> bool:
+        """Whether each look at a file of this source costs a request."""
+        if isinstance(source, UploadSource):
+            return not self._config.store.startswith("file:")
+        try:
+            return folder_of(self._config.roots.resolve(source.root)) is None
+        except Refused:
+            return False
 
     def open(self, key: BatchKey, source: Source, path: str = "", *, glance: bool = False) -> Opened:
         """Open a file as it is now: a seekable stream with size and stamp; the caller closes it.

@@ -25,7 +25,7 @@ from neurobatch.records import Batch, Options, Value
 from neurobatch.settings import Settings, load_settings
 from storage.ledger import Ledger
 from storage.names import BatchKey, new_batch_id
-from storage.objects import open_store
+from storage.opening import open_store
 from storage.roots import Roots
 from worker.planning import Planner
 from worker.sources import SourcesConfig

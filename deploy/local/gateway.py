@@ -15,7 +15,7 @@ from storage import names
 from storage.endings import cancel, delete
 from storage.ledger import Ledger
 from storage.names import BatchKey, batch_key
-from storage.objects import open_store
+from storage.opening import open_store
 from storage.status import StatusReader
 from worker.sources import s3_options
 

@@ -7,7 +7,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from storage.objects import S3Options, open_store
+from storage.objects import S3Options
+from storage.opening import open_store
 
 MIB = 1 << 20
 

@@ -16,7 +16,8 @@ import pytest
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Missing, Refused, Unavailable
 from storage.folder import ABANDONED, PARTIAL, Folder
-from storage.objects import S3Options, open_store, probe
+from storage.objects import S3Options, probe
+from storage.opening import open_store
 from storage.testing import Conformance, Races, names, race_all, some_bytes
 from tests.storage.streaming import growth
 

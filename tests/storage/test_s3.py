@@ -14,7 +14,8 @@ import pytest
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, NeurobatchError, Unavailable
-from storage.objects import Objects, S3Options, copy, open_store, probe
+from storage.objects import Objects, S3Options, copy, probe
+from storage.opening import open_store
 from storage.s3 import S3
 from storage.s3_client import translated
 from storage.testing import Conformance, Races, names, race_all, some_bytes

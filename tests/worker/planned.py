@@ -10,7 +10,7 @@ from neurobatch.codes import Code
 from neurobatch.records import Batch, LeftOutLine, Options, Page, PlannedScan, PlanStart, RootSource, Source
 from storage.ledger import Ledger
 from storage.names import BatchKey, new_batch_id
-from storage.objects import open_store
+from storage.opening import open_store
 from storage.roots import Roots
 from worker.pages import PageLimits
 from worker.planning import Planner, Step

@@ -27,7 +27,8 @@ from pipeline.limits import Limits
 from storage import names
 from storage.memory import Memory
 from storage.names import BatchKey, new_batch_id
-from storage.objects import Objects, open_store
+from storage.objects import Objects
+from storage.opening import open_store
 from storage.roots import Roots, path_text
 from worker.folders import Tree
 from worker.sources import Entry, Fetched, Opened, Sources, SourcesConfig
