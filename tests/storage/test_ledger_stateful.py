@@ -1,6 +1,7 @@
 """The ledger under everything at once: two of anything, stopped between any two puts, and still nothing lost."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import combinations_with_replacement
@@ -285,7 +286,7 @@ TestLedgerUnderFire.settings = settings(
 )
 
 
-PAIRS = {
+PAIRS: dict[str, Callable[[Objects], object]] = {
     "accept": partial(accept, KEYS[0]),
     "plan": partial(plan, KEYS[0], 2),
     "plan wider": partial(plan, KEYS[0], 3),
