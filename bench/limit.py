@@ -48,6 +48,10 @@ def through(bare: list[Program], folder: Path) -> float:
 
 def _kernels(task: Task, ours: Served) -> Program:
     settings = ours.settings
-    cache = str((settings.engines_folder).resolve())
-    arguments = (task.options.model_dump_json(), settings.engine, cache, str(settings.device_batch))
+    arguments = (
+        task.options.model_dump_json(),
+        settings.engine,
+        str(settings.engines_folder),
+        str(settings.device_batch),
+    )
     return Program.module("bench.kernels", *arguments, env={"OMP_NUM_THREADS": "1"})

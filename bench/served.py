@@ -96,9 +96,11 @@ def served(home: Path, *, roots: Mapping[str, Path] | None = None, worker: Seque
     own = load_settings()
     fields = {name: getattr(own, name) for name in KEPT}
     given = {name: str(value) for name, value in fields.items() if value is not None}
-    given |= {"home": str(home), "roots": ",".join(f"{name}={folder}" for name, folder in (roots or {}).items())}
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "engines").symlink_to(engines_cache())
+    given |= {
+        "home": str(home),
+        "engines": "" if worker else str(engines_cache()),
+        "roots": ",".join(f"{name}={folder}" for name, folder in (roots or {}).items()),
+    }
     with ExitStack() as held:
         held.enter_context(environment(given))
         settings = load_settings()
@@ -115,8 +117,7 @@ def served(home: Path, *, roots: Mapping[str, Path] | None = None, worker: Seque
 def engines_cache() -> Path:
     """Where this machine keeps its converted networks: converting takes longer than most measurements."""
     settings = load_settings()
-    cache = (settings.home / "engines").absolute()
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = settings.engines_folder.absolute()
     prepare_engines(cache, settings.engine, settings.precision)
     return cache
 

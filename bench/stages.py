@@ -89,8 +89,7 @@ class OneByOne:
     """The stages of a scan as the worker has them, one after another in this process."""
 
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
-        cache = settings.engines_folder
-        self._engine: Engine = choose(settings.engine, cache, precision=options.precision)
+        self._engine: Engine = choose(settings.engine, settings.engines_folder, precision=options.precision)
         self._batch, self._ledger = settings.device_batch, ledger
         self._loaded = {pin: self._engine.load(pin.name, open_weights(pin.name), self._batch) for pin in pins(options)}
         self._setting = run.Setting(
