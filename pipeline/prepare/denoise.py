@@ -20,8 +20,7 @@ def denoise(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     small = _bounded(plane)
     if small.ndim == 2:
-        return np.asarray(
-            cv2.fastNlMeansDenoising(small, None, STRENGTH, PATCH, SEARCH), np.uint8)
+        return np.asarray(cv2.fastNlMeansDenoising(small, None, STRENGTH, PATCH, SEARCH), np.uint8)
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     clean = cv2.fastNlMeansDenoisingColored(bgr, None, STRENGTH, STRENGTH, PATCH, SEARCH)
     return np.asarray(cv2.cvtColor(clean, cv2.COLOR_BGR2RGB), np.uint8)

@@ -43,8 +43,13 @@ class Fit:
             raise ValueError("a spacing is a finite number above 0")
         tall, broad = height * row_mm, width * col_mm
         scale = size / max(tall, broad)
-        return cls(height=height, width=width, size=size,
-                   rows=_clamped(tall * scale, size), columns=_clamped(broad * scale, size))
+        return cls(
+            height=height,
+            width=width,
+            size=size,
+            rows=_clamped(tall * scale, size),
+            columns=_clamped(broad * scale, size),
+        )
 
     @property
     def top(self) -> int:
@@ -66,7 +71,7 @@ class Fit:
             raise ValueError(f"a plane of {plane.shape} is not one of {self.height} x {self.width}")
         box = resize(plane, self.rows, self.columns)
         square = np.zeros((self.size, self.size, 3), np.uint8)
-        inside = square[self.top:self.top + self.rows, self.left:self.left + self.columns]
+        inside = square[self.top : self.top + self.rows, self.left : self.left + self.columns]
         inside[:] = box if box.ndim == 3 else box[:, :, None]
         return square
 
@@ -78,7 +83,7 @@ class Fit:
         """
         if probabilities.shape != (self.size, self.size):
             raise ValueError(f"a map of {probabilities.shape} does not come from a square of {self.size}")
-        box = probabilities[self.top:self.top + self.rows, self.left:self.left + self.columns]
+        box = probabilities[self.top : self.top + self.rows, self.left : self.left + self.columns]
         return resize(np.ascontiguousarray(box, np.float32), self.height, self.width)
 
 
@@ -99,5 +104,3 @@ def _resize(picture: NDArray[Any], rows: int, columns: int, how: int) -> NDArray
 
 def _clamped(length: float, size: int) -> int:
     return min(max(round(length), 1), size)
-
-

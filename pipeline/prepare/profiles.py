@@ -23,15 +23,16 @@ class Profile:
     steps: tuple[Callable[[Plane], Plane], ...]
 
 
-PROFILES = {profile.name: profile for profile in (
-    Profile(name="plain", steps=()),
-    Profile(name="nlm-clahe", steps=(denoise, stretch)),
-)}
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(name="plain", steps=()),
+        Profile(name="nlm-clahe", steps=(denoise, stretch)),
+    )
+}
 
 
-def prepare(
-    plane: Plane, profile: str = "plain", size: int = 224, spacing: tuple[float, float] | None = None
-) -> Plane:
+def prepare(plane: Plane, profile: str = "plain", size: int = 224, spacing: tuple[float, float] | None = None) -> Plane:
     """Make a network's input of one plane.
 
     Args:

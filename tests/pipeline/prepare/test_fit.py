@@ -14,9 +14,7 @@ spacings = st.one_of(st.none(), st.tuples(st.floats(0.2, 6.0), st.floats(0.2, 6.
 
 @settings(deadline=None, max_examples=60)
 @given(height=lengths, width=lengths, spacing=spacings)
-def test_shapes_are_exact_whatever_the_aspect(
-    height: int, width: int, spacing: tuple[float, float] | None
-) -> None:
+def test_shapes_are_exact_whatever_the_aspect(height: int, width: int, spacing: tuple[float, float] | None) -> None:
     layout = Fit.of(height, width, SIZE, spacing)
     assert layout.apply(np.full((height, width), 200, np.uint8)).shape == (SIZE, SIZE, 3)
     assert (height, width) == layout.restore(np.zeros((SIZE, SIZE), np.float32)).shape
