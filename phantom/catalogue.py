@@ -8,9 +8,11 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from phantom import writers
 from phantom.lesions import LesionKind
+from phantom.noise import Array
 from phantom.scan import Image, Scan
 from phantom.sequences import Look
 
@@ -40,66 +42,58 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What came of an order: its files, the masks of the truth, and the truth in figures."""
+    """What came of an order: its files, and the truth."""
 
     order: Order
     files: dict[str, bytes]  # path below the folder: content
-    masks: dict[str, bytes]
+    truth: tuple[npt.NDArray[np.uint8], ...]  # of each slice (h, w): 0 healthy, 1 abnormal, 2 solid tumour
     lesion: LesionKind | None
-    lesion_voxels: int
-    lesion_mm3: float  # of a picture: mm², as if the slice were 1 mm thick
+    pixel_mm2: float  # area of a pixel
+    affine: Array  # of a volume's mask, as `phantom.writers.affine`
 
     @property
     def finding(self) -> str:
         """What a perfect reader finds."""
         return "tumour" if self.lesion else "no_tumour"
 
+    @property
+    def lesion_pixels(self) -> tuple[int, ...]:
+        """Pixels of the lesion in each slice."""
+        return tuple(int(np.count_nonzero(mask)) for mask in self.truth)
+
+    def masks(self) -> dict[str, bytes]:
+        """The truth as a file, by its path: a PNG of a picture, a NIfTI volume of a volume."""
+        stem = self.order.name.removesuffix(".nii.gz")
+        if self.order.kind is Kind.PICTURE:
+            return {f"{Path(stem).with_suffix('')}_mask.png": writers.mask_bytes(self.truth[0])}
+        return {f"{stem}_mask.nii.gz": writers.nifti_bytes(writers.volume(self.truth), self.affine)}
+
 
 def make(order: Order) -> Made:
     """Make one scan. The same order gives the same arrays."""
     scan = Scan.draw(order.seed, look=order.look, lesion=order.lesion, size=order.size)
-    if order.kind is Kind.PICTURE:
-        image = scan.image(scan.best_level())
-        suffix = Path(order.name).suffix
-        files = {order.name: writers.picture_bytes(image, suffix, deep=order.deep)}
-        masks = {_mask_name(order.name): writers.mask_bytes(image.mask)}
-        return _made(order, scan, [image], 1.0, files, masks)
-    levels = writers.levels_of(order.slices, order.thickness)
+    picture = order.kind is Kind.PICTURE
+    levels = [scan.best_level()] if picture else writers.levels_of(order.slices, order.thickness)
     images = [scan.image(level) for level in levels]
     matrix = writers.affine([scan.plane(level) for level in levels])
-    truth = writers.nifti_bytes(writers.volume([image.mask for image in images]), matrix)
-    masks = {_mask_name(order.name, ".nii.gz"): truth}
-    if order.kind is Kind.NIFTI:
-        data = writers.volume([writers.stored(image) for image in images]).astype(np.int16)
-        files = {order.name: writers.nifti_bytes(data, matrix)}
-    else:
-        series = writers.dicom_series(scan, levels, images)
-        files = {f"{order.name}/{number:04d}.dcm": content for number, content in enumerate(series, start=1)}
-    return _made(order, scan, images, order.thickness, files, masks)
-
-
-def _made(
-    order: Order,
-    scan: Scan,
-    images: list[Image],
-    thickness: float,
-    files: dict[str, bytes],
-    masks: dict[str, bytes],
-) -> Made:
-    voxels = sum(int(np.count_nonzero(image.mask)) for image in images)
     return Made(
         order=order,
-        files=files,
-        masks=masks,
+        files=_files(order, scan, levels, images, matrix),
+        truth=tuple(image.mask for image in images),
         lesion=scan.lesion.kind if scan.lesion else None,
-        lesion_voxels=voxels,
-        lesion_mm3=round(voxels * scan.pitch**2 * thickness, 1),
+        pixel_mm2=scan.pitch**2,
+        affine=matrix,
     )
 
 
-def _mask_name(name: str, suffix: str = ".png") -> str:
-    stem = name.removesuffix(".nii.gz") if name.endswith(".nii.gz") else str(Path(name).with_suffix(""))
-    return f"{stem}_mask{suffix}"
+def _files(order: Order, scan: Scan, levels: list[float], images: list[Image], matrix: Array) -> dict[str, bytes]:
+    if order.kind is Kind.PICTURE:
+        return {order.name: writers.picture_bytes(images[0], Path(order.name).suffix, deep=order.deep)}
+    if order.kind is Kind.NIFTI:
+        data = writers.volume([writers.stored(image) for image in images]).astype(np.int16)
+        return {order.name: writers.nifti_bytes(data, matrix)}
+    series = writers.dicom_series(scan, levels, images)
+    return {f"{order.name}/{number:04d}.dcm": content for number, content in enumerate(series, start=1)}
 
 
 _SUFFIXES = (".png", ".jpg", ".tif", ".png")  # the last one with 16 bits
@@ -140,16 +134,27 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-TRUTH_COLUMNS = ("path", "finding", "lesion", "look", "kind", "seed", "lesion_voxels", "lesion_mm3", "mask")
+TRUTH_COLUMNS = (
+    "path",
+    "finding",
+    "lesion",
+    "look",
+    "kind",
+    "seed",
+    "lesion_pixels",
+    "lesion_mm2",
+    "lesion_mm3",
+    "mask",
+)
 
 
-def truth_row(made: Made, masks: bool) -> tuple[str, ...]:
-    """The line of truth.csv about one scan."""
-    order = made.order
-    mask = next(iter(made.masks)) if masks else ""
+def truth_row(made: Made, mask: str) -> tuple[str, ...]:
+    """The line of truth.csv about one scan; areas are those of the largest slice, volumes are given of volumes."""
+    order, pixels = made.order, made.lesion_pixels
+    area, whole = max(pixels) * made.pixel_mm2, sum(pixels) * made.pixel_mm2 * order.thickness
     return (
-        order.name, made.finding, made.lesion or "", order.look, order.kind, str(order.seed),
-        str(made.lesion_voxels), str(made.lesion_mm3), mask,
+        order.name, made.finding, made.lesion or "", order.look, order.kind, str(order.seed), str(sum(pixels)),
+        f"{area:.1f}", "" if order.kind is Kind.PICTURE else f"{whole:.1f}", mask,
     )  # fmt: skip
 
 

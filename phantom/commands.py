@@ -63,8 +63,9 @@ def phantom(
     for made in make_all(wanted, min(jobs, count)):
         catalogue.write(folder, made.files)
         if truth:
-            catalogue.write(folder / "truth", made.masks)
-        rows.append(catalogue.truth_row(made, masks=truth))
+            masks = made.masks()
+            catalogue.write(folder / "truth", masks)
+            rows.append(catalogue.truth_row(made, *masks))
         ill += made.lesion is not None
     if truth:
         catalogue.write(folder / "truth", {"truth.csv": catalogue.table(catalogue.TRUTH_COLUMNS, rows)})

@@ -13,17 +13,25 @@ from phantom.tissues import Canvas, Tissue, Window
 def lay(canvas: Canvas, subject: Subject, bent: Array, inside: Array, grain: Array) -> None:
     """Lay the deep structures at `bent`, the canvas's points after the subject's bend, (3, h, w)."""
     for side in (-1, 1):
-        window = canvas.near((side * 32, -6, 4), 58)
+        window = canvas.near((side * 48, 5, 1), 32)
         if window is not None:
-            turned = mirrored(bent[:, window[0], window[1]], side)
-            _sylvian(canvas, subject, turned, inside[window], grain[window], window)
-            _ganglia(canvas, turned, window)
-            _ventricle(canvas, subject, turned, grain[window], window)
+            _sylvian(canvas, subject, _turned(bent, window, side), inside[window], grain[window], window)
+        window = canvas.near((side * 18, 0, 8), 34)
+        if window is not None:
+            _ganglia(canvas, _turned(bent, window, side), window)
+        window = canvas.near((side * 20, -14, 4), 52)
+        if window is not None:
+            _ventricle(canvas, subject, _turned(bent, window, side), grain[window], window)
     window = canvas.near((0, -4, 0), 18)
     if window is not None:
         third = ellipsoid(bent[:, window[0], window[1]], (0, -4, 0), (1.4 + 1.6 * subject.atrophy, 14, 10))
         canvas.lay(Tissue.VENTRICLE, third, soft=1.4, window=window)
     _vessels(canvas, inside)
+
+
+def _turned(points: Array, window: Window, side: int) -> Array:
+    """The points of a window with x counted outwards on `side`."""
+    return mirrored(points[:, window[0], window[1]], side)
 
 
 def _sylvian(canvas: Canvas, subject: Subject, points: Array, inside: Array, grain: Array, window: Window) -> None:
@@ -32,7 +40,9 @@ def _sylvian(canvas: Canvas, subject: Subject, points: Array, inside: Array, gra
     vaulted = np.stack([x + 0.012 * (y - 3) ** 2 + 0.01 * (z - 3) ** 2, y, z])
     floor = ellipsoid(vaulted, (40, 3, 3), (1.1, 18, 15))
     cleft = blend(ellipsoid(points, (53, 12, -1), (15, 1.5, 10)), floor, 3) - 0.8 * subject.atrophy + 0.5 * grain
-    cleft = np.maximum(np.maximum(cleft, subject.cortex + 2.0 - inside), np.abs(z - 3) - 15)
+    cleft = np.maximum(
+        np.maximum(cleft, subject.cortex + 2.0 - inside), np.maximum(np.abs(z - 3) - 15, np.abs(y - 4) - 21)
+    )
     canvas.lay(Tissue.GREY, cleft - subject.cortex, soft=1.6, window=window)
     canvas.lay(Tissue.CSF, cleft, soft=2.0, share=0.75, window=window)
 

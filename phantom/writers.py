@@ -54,7 +54,7 @@ def _encode(picture: Pillow.Image, suffix: str) -> bytes:
     else:
         text = PngImagePlugin.PngInfo()
         text.add_text("Description", _NOTE)
-        picture.save(stream, "PNG", compress_level=9, pnginfo=text)
+        picture.save(stream, "PNG", compress_level=6, pnginfo=text)
     return stream.getvalue()
 
 

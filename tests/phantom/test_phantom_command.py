@@ -29,7 +29,7 @@ def test_a_mixed_folder_holds_every_kind_and_the_truth_names_each(tmp_path: Path
     assert {row["kind"] for row in rows} == {"picture", "dicom", "nifti"}
     assert all((tmp_path / row["path"]).exists() for row in rows)
     assert all((tmp_path / "truth" / row["mask"]).is_file() for row in rows)
-    assert {bool(int(row["lesion_voxels"])) for row in rows if row["finding"] == "no_tumour"} == {False}
+    assert {bool(int(row["lesion_pixels"])) for row in rows if row["finding"] == "no_tumour"} == {False}
 
 
 def test_the_same_seed_gives_the_same_folder_and_another_seed_another(tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ def test_a_picture_is_of_the_kind_that_was_ordered(name: str, deep: bool, look: 
     with Pillow.open(BytesIO(made.files[name])) as picture:
         picture.load()
         assert (picture.format, picture.mode, picture.size) == (kind, mode, (64, 64))
-    with Pillow.open(BytesIO(made.masks["a_mask.png"])) as mask:
+    with Pillow.open(BytesIO(made.masks()["a_mask.png"])) as mask:
         values = np.asarray(mask)
     assert set(np.unique(values)) == {0, 255}
-    assert made.lesion_voxels == np.count_nonzero(values)
+    assert list(made.lesion_pixels) == [np.count_nonzero(values)]
 
 
 @settings(max_examples=6, deadline=None)
@@ -109,11 +109,11 @@ def test_the_truth_of_a_volume_lies_on_the_volume_s_own_grid() -> None:
     made = make(order("a.nii.gz", Kind.NIFTI))
     volume, truth = (
         nibabel.Nifti1Image.from_bytes(gzip.decompress(content))
-        for content in (made.files["a.nii.gz"], made.masks["a_mask.nii.gz"])
+        for content in (made.files["a.nii.gz"], made.masks()["a_mask.nii.gz"])
     )
     assert truth.shape == volume.shape
     assert np.array_equal(truth.affine, volume.affine)
-    assert np.count_nonzero(np.asarray(truth.dataobj)) == made.lesion_voxels > 0
+    assert np.count_nonzero(np.asarray(truth.dataobj)) == sum(made.lesion_pixels) > 0
 
 
 @given(count=st.integers(1, 200), share=st.floats(0, 1))
