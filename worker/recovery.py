@@ -93,12 +93,16 @@ class Recovery:
 
     def _look_at(self, opened: Opened, found: Look) -> None:
         key = opened.key
-        work = self._left(key) if self._runs(key) else survey(self.ledger, opened, self.clock())
+        if not self._runs(key):
+            survey(self.ledger, opened, self.clock())
+            harmlessly("progress_not_finished", lambda: self.progress.finish(key))
+            return
+        work = self._left(key)
         lost = self._lost(key, work)
         queue = queue_of(self.ledger, key) if lost else ""
         rung = [(task, key.batch, number) for task, number in lost if self.ringer.ring(task, key, number, queue)]
         found.rung += rung
-        if work != Work() and self._must_recount(key, work, recovered=bool(rung)):
+        if self._must_recount(key, work, recovered=bool(rung)):
             found.recounted += rebuild(self.ledger, self.progress, key)
 
     def _runs(self, key: BatchKey) -> bool:

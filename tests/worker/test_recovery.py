@@ -157,17 +157,19 @@ def test_a_batch_whose_shards_are_all_done_is_finalised(
     assert rung(recovery) == [("settle", 0)]
 
 
-def test_wishes_are_fulfilled_by_the_look_itself(bench: Bench, recovery: Recovery) -> None:
+def test_wishes_are_fulfilled_by_the_look_itself(bench: Bench, recovery: Recovery, client: "redis.Redis") -> None:
     cancelled, deleted = bench.accept(), bench.accept()
     for key in (cancelled, deleted):
         bench.plan(key)
         commit(bench, key, 1)
+        rebuild(bench.ledger, recovery.progress, key)
     bench.ledger.wish_cancel(cancelled, NOW)
     bench.ledger.wish_delete(deleted)
     assert rung(recovery) == []
     end = bench.ledger.end(cancelled)
     assert end is not None
     assert (end.state, end.counts) == (BatchState.CANCELLED, Counts(succeeded=2, cancelled=8))
+    assert 0 < client.ttl(keys.progress(cancelled)) <= keys.FINISHED_SECONDS
     assert list(bench.ledger.objects.list(deleted.prefix)) == []
     assert list(bench.ledger.opened()) == []
 
