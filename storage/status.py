@@ -36,7 +36,7 @@ class Tally:
     scans: int = 0
     left_out: int = 0
     counts: Counts = field(default_factory=Counts)
-    live: Counts = Counts()  # known to Redis only
+    live: Counts = field(default_factory=Counts)  # known to Redis only
     pages: tuple[tuple[int, int], ...] = ()  # of each page: scans, left-out files
     counted: frozenset[int] = frozenset()  # shards that are in `counts`
 
