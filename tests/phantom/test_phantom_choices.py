@@ -6,5 +6,5 @@ from phantom.sequences import Look
 
 
 def test_every_kind_and_sequence_can_be_asked_for() -> None:
-    assert KINDS == tuple(each.value for each in Kind)
-    assert LOOKS == tuple(each.value for each in Look)
+    assert tuple(each.value for each in Kind) == KINDS
+    assert tuple(each.value for each in Look) == LOOKS
