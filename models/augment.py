@@ -45,8 +45,9 @@ def pose(rng: np.random.Generator, side_in: int, side_out: int, ranges: Ranges) 
 def posed(picture: Picture, matrix: NDArray[np.float64], side: int, border: int = 0) -> Picture:
     """`picture` seen through an affine map, `(side, side[, 3])` uint8; `border` is the grey level outside."""
     fill = (border, border, border) if picture.ndim == 3 else border
-    moved = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR,
-                           borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
+    moved = cv2.warpAffine(
+        picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
     return np.asarray(moved, np.uint8)
 
 
@@ -105,8 +106,8 @@ def _doubled(picture: Picture, axis: int) -> Picture:
     """Everything right of column `axis` becomes the mirror image of what is left of it."""
     out = picture.copy()
     width = min(axis, picture.shape[1] - axis)
-    out[:, axis:axis + width] = picture[:, axis - width:axis][:, ::-1]
-    out[:, axis + width:] = 0
+    out[:, axis : axis + width] = picture[:, axis - width : axis][:, ::-1]
+    out[:, axis + width :] = 0
     return out
 
 
@@ -123,5 +124,9 @@ def _lettered(picture: Picture, rng: np.random.Generator) -> Picture:
     place = (int(rng.integers(0, side * 2 // 3)), int(rng.choice([side * 0.08, side * 0.96])))
     level = int(rng.integers(150, 256))
     canvas = np.ascontiguousarray(picture)
-    return np.asarray(cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.6),
-                                  (level, level, level), 1, cv2.LINE_AA), np.uint8)
+    return np.asarray(
+        cv2.putText(
+            canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.3, 0.6), (level, level, level), 1, cv2.LINE_AA
+        ),
+        np.uint8,
+    )

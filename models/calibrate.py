@@ -36,13 +36,15 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
     threshold = _threshold(logits[truth], weight[truth])
     reach = _reach(np.abs(logits - threshold), weight)
     low, middle, high = sigmoid(np.array([threshold - reach, threshold, threshold + reach]) / temperature)
-    return Calibration(temperature=round(temperature, 4), threshold=round(float(middle), 4),
-                       review_low=round(float(low), 4), review_high=round(float(high), 4))
+    return Calibration(
+        temperature=round(temperature, 4),
+        threshold=round(float(middle), 4),
+        review_low=round(float(low), 4),
+        review_high=round(float(high), 4),
+    )
 
 
-def _temperature(
-    logits: NDArray[np.float64], truth: NDArray[np.bool_], weight: NDArray[np.float64]
-) -> float:
+def _temperature(logits: NDArray[np.float64], truth: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
     """The divisor of the logits with the least weighted log loss, on a fine geometric grid from 1/8 to 8."""
     signed = np.where(truth, logits, -logits)
     grid = np.geomspace(0.125, 8.0, 601)

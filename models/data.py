@@ -69,25 +69,49 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _flair(folder: Path, row: dict[str, str]) -> Item:
-    return Item(source="lgg", file=folder / row["file"], mask=folder / row["mask"], mask2=None,
-                definition="flair", tumour=int(row["tumour_pixels"]) > 0, group=row["patient"],
-                split=row["split"], plane="axial", doubtful=False)
+    return Item(
+        source="lgg",
+        file=folder / row["file"],
+        mask=folder / row["mask"],
+        mask2=None,
+        definition="flair",
+        tumour=int(row["tumour_pixels"]) > 0,
+        group=row["patient"],
+        split=row["split"],
+        plane="axial",
+        doubtful=False,
+    )
 
 
 def _core(folder: Path, row: dict[str, str]) -> Item:
     second = row.get("mask2")
-    return Item(source="t1ce", file=folder / row["file"], mask=folder / row["mask"],
-                mask2=folder / second if second else None, definition="core",
-                tumour=int(row["tumour_pixels"]) > 0, group=row["patient"], split=row["split"],
-                plane=row["plane"], doubtful=False)
+    return Item(
+        source="t1ce",
+        file=folder / row["file"],
+        mask=folder / row["mask"],
+        mask2=folder / second if second else None,
+        definition="core",
+        tumour=int(row["tumour_pixels"]) > 0,
+        group=row["patient"],
+        split=row["split"],
+        plane=row["plane"],
+        doubtful=False,
+    )
 
 
 def _web(folder: Path, row: dict[str, str]) -> Item:
-    return Item(source=row["source"], file=folder / row["file"],
-                mask=folder / row["mask"] if row["mask"] else None, mask2=None,
-                definition="core" if row["mask"] else None,
-                tumour=row["label"] == "yes", group=row["group"], split=row["split"], plane="",
-                doubtful=bool(row.get("note")))
+    return Item(
+        source=row["source"],
+        file=folder / row["file"],
+        mask=folder / row["mask"] if row["mask"] else None,
+        mask2=None,
+        definition="core" if row["mask"] else None,
+        tumour=row["label"] == "yes",
+        group=row["group"],
+        split=row["split"],
+        plane="",
+        doubtful=bool(row.get("note")),
+    )
 
 
 def read_plane(file: Path, view: View = "colour") -> NDArray[np.uint8]:
@@ -140,9 +164,12 @@ def open_cache(rows: Sequence[tuple[Item, View]], profile: str, size: int, folde
     place = folder / f"{profile}-{size}-{_digest(rows, profile, size)}"
     if not (place / "masks.npy").is_file():
         _fill(rows, profile, size, place)
-    return Cache(items=tuple(item for item, _ in rows), views=tuple(view for _, view in rows),
-                 pictures=np.load(place / "pictures.npy", mmap_mode="r"),
-                 masks=np.load(place / "masks.npy", mmap_mode="r"))
+    return Cache(
+        items=tuple(item for item, _ in rows),
+        views=tuple(view for _, view in rows),
+        pictures=np.load(place / "pictures.npy", mmap_mode="r"),
+        masks=np.load(place / "masks.npy", mmap_mode="r"),
+    )
 
 
 def _fill(rows: Sequence[tuple[Item, View]], profile: str, size: int, place: Path) -> None:

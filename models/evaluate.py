@@ -43,9 +43,17 @@ def evaluate(network: Network, weights: Path, data: Path, engine: Engine, split:
 
 def report(network: Network, engine: Engine, split: str | None, parts: Figure) -> Figure:
     """The figures of all parts, under what was measured by what."""
-    return {"network": network.name, "sha256": network.sha256, "split": split or "all", "engine": engine.name,
-            "precision": engine.precision, "processor": engine.processor, "profile": network.profile,
-            "threshold": network.threshold, "parts": parts}
+    return {
+        "network": network.name,
+        "sha256": network.sha256,
+        "split": split or "all",
+        "engine": engine.name,
+        "precision": engine.precision,
+        "processor": engine.processor,
+        "profile": network.profile,
+        "threshold": network.threshold,
+        "parts": parts,
+    }
 
 
 def items_of(data: Path, split: str | None) -> list[Item]:
@@ -90,5 +98,6 @@ def segmenter_parts(network: Network, weights: Path, items: Sequence[Item], engi
 
 def _together(name: str, judged: Sequence[Judged]) -> Judged:
     items = tuple(item for one in judged for item in one.part.items)
-    return Judged(part=Part(name=name, items=items, view="colour"),
-                  logits=np.concatenate([one.logits for one in judged]))
+    return Judged(
+        part=Part(name=name, items=items, view="colour"), logits=np.concatenate([one.logits for one in judged])
+    )

@@ -37,6 +37,7 @@ def training_features(
     stem: keras.Model, sampler: Sampler, *, seed: int, batches: int, side: int, file: Path
 ) -> Features:
     """Draw `batches` augmented batches and keep what the stem makes of them in `file`."""
+
     def drawn() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
         for index in range(batches):
             batch = sampler.batch(np.random.default_rng([seed, side, index]), side)
@@ -49,9 +50,14 @@ def validation_features(stem: keras.Model, cache: Cache, folder: Path) -> dict[s
     """Features of the validation pictures by part, as they are."""
     found = {}
     for name, rows, _ in parts(cache):
-        chunks = [rows[at:at + CHUNK] for at in range(0, len(rows), CHUNK)]
-        shown = ((np.stack([cache.pictures[row] for row in chunk]),
-                  np.array([cache.items[row].tumour for row in chunk], bool)) for chunk in chunks)
+        chunks = [rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK)]
+        shown = (
+            (
+                np.stack([cache.pictures[row] for row in chunk]),
+                np.array([cache.items[row].tumour for row in chunk], bool),
+            )
+            for chunk in chunks
+        )
         found[name] = _kept(stem, shown, len(rows), folder / f"val-{name}.npy")
     return found
 
@@ -68,7 +74,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is n
         return len(self.order) // self.batch
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rows = np.sort(self.order[index * self.batch:(index + 1) * self.batch])
+        rows = np.sort(self.order[index * self.batch : (index + 1) * self.batch])
         return self.features.values[rows].astype(np.float32), self.features.tumour[rows, None].astype(np.float32)
 
 
@@ -81,8 +87,8 @@ def _kept(
         tumour, at = np.zeros(count, bool), 0
         for pictures, truth in shown:
             given = keras.ops.convert_to_numpy(stem.predict_on_batch(pictures.astype(np.float32)))
-            values[at:at + len(truth)] = given.astype(np.float16)
-            tumour[at:at + len(truth)] = truth
+            values[at : at + len(truth)] = given.astype(np.float16)
+            tumour[at : at + len(truth)] = truth
             at += len(truth)
         values.flush()
         np.save(labels, tumour)

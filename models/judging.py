@@ -76,7 +76,7 @@ def outlines_of(predictor: Predictor, part: Part, profile: str, threshold: float
 
 def _prepared(part: Part, profile: str) -> Iterator[tuple[NDArray[np.uint8], list[tuple[Item, Fit]]]]:
     for start in range(0, len(part.items), CHUNK):
-        chunk = part.items[start:start + CHUNK]
+        chunk = part.items[start : start + CHUNK]
         planes = [read_plane(item.file, part.view) for item in chunk]
         pictures = np.stack([prepare(plane, profile, SIDE) for plane in planes])
         layouts = [Fit.of(plane.shape[0], plane.shape[1], SIDE) for plane in planes]
@@ -89,5 +89,10 @@ def _compared(item: Item, masks: list[NDArray[np.bool_]]) -> Outlined:
     if item.mask2 is not None:
         other = read_mask(item.mask2)
         second = (int(other.sum()), int((other & masks[-1]).sum()))
-    return Outlined(item=item, drawn=int(truth.sum()), common=tuple(int((mask & truth).sum()) for mask in masks),
-                    found=tuple(int(mask.sum()) for mask in masks), second=second)
+    return Outlined(
+        item=item,
+        drawn=int(truth.sum()),
+        common=tuple(int((mask & truth).sum()) for mask in masks),
+        found=tuple(int(mask.sum()) for mask in masks),
+        second=second,
+    )

@@ -20,7 +20,8 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
     """`(B, side, side, 3)` grey levels 0…255 to one logit `(B, 1)` float32; weights are random."""
     inputs = keras.Input((sizes.side, sizes.side, 3), name="picture")
     backbone = keras.applications.MobileNet(
-        input_tensor=scaled(inputs), alpha=sizes.alpha, include_top=False, weights=None, name="backbone")
+        input_tensor=scaled(inputs), alpha=sizes.alpha, include_top=False, weights=None, name="backbone"
+    )
     x = pooled(backbone.output)
     x = keras.layers.Dropout(sizes.dropout, name="dropout")(x)
     logit = keras.layers.Dense(1, dtype="float32", name="logit")(x)
@@ -30,4 +31,5 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
 def donor(sizes: Sizes = Sizes()) -> keras.Model:
     """The bare backbone, into which ImageNet weights can be loaded; layers are named as in `build`."""
     return keras.applications.MobileNet(
-        input_shape=(sizes.side, sizes.side, 3), alpha=sizes.alpha, include_top=False, weights=None)
+        input_shape=(sizes.side, sizes.side, 3), alpha=sizes.alpha, include_top=False, weights=None
+    )

@@ -25,13 +25,21 @@ class Architecture:
 
 
 NETWORKS = {
-    "mobilenet": Architecture(build=lambda side: mobilenet.build(mobilenet.Sizes(side=side)),
-                              donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side))),
-    "resnet50v2": Architecture(build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
-                               donor=lambda side: resnet50v2.donor(resnet50v2.Sizes(side=side)),
-                               settle=resnet50v2.settle, stem_end=resnet50v2.STEM_END),
-    "unet": Architecture(build=lambda side: unet.build(unet.Sizes(side=side)),
-                         donor=lambda side: unet.donor(unet.Sizes(side=side)), segments=True),
+    "mobilenet": Architecture(
+        build=lambda side: mobilenet.build(mobilenet.Sizes(side=side)),
+        donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side)),
+    ),
+    "resnet50v2": Architecture(
+        build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
+        donor=lambda side: resnet50v2.donor(resnet50v2.Sizes(side=side)),
+        settle=resnet50v2.settle,
+        stem_end=resnet50v2.STEM_END,
+    ),
+    "unet": Architecture(
+        build=lambda side: unet.build(unet.Sizes(side=side)),
+        donor=lambda side: unet.donor(unet.Sizes(side=side)),
+        segments=True,
+    ),
 }
 
 

@@ -56,10 +56,20 @@ def _row(config: Config, weights: Path) -> Network:
     content = weights.read_bytes()
     segments = NETWORKS[config.network].segments
     return Network(
-        name=config.network, kind="segmenter" if segments else "classifier", file=weights.name,
-        sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), profile=config.profile, size=SIDE,
-        temperature=1.0, threshold=PIXEL_THRESHOLD, review_low=PIXEL_THRESHOLD, review_high=PIXEL_THRESHOLD,
-        channels=CHANNELS if segments else (), licence=LICENCE)
+        name=config.network,
+        kind="segmenter" if segments else "classifier",
+        file=weights.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        profile=config.profile,
+        size=SIDE,
+        temperature=1.0,
+        threshold=PIXEL_THRESHOLD,
+        review_low=PIXEL_THRESHOLD,
+        review_high=PIXEL_THRESHOLD,
+        channels=CHANNELS if segments else (),
+        licence=LICENCE,
+    )
 
 
 def _measured(network: Network, weights: Path, data: Path, engine: Engine) -> tuple[Network, Figure]:
@@ -85,8 +95,9 @@ def main(arguments: list[str]) -> None:
     file, data, trained, cache = (Path(argument) for argument in arguments)
     config = read_config(file, data=data, start=None, out=trained.parent)
     network = publish(config, trained, choose("openvino", cache))
-    logging.getLogger(__name__).info("published %s: %d bytes, threshold %s", network.name, network.bytes,
-                                     network.threshold)
+    logging.getLogger(__name__).info(
+        "published %s: %d bytes, threshold %s", network.name, network.bytes, network.threshold
+    )
 
 
 if __name__ == "__main__":

@@ -50,11 +50,21 @@ class Network:
 
     def pin(self, profile: str | None = None) -> ModelPin:
         """The network as a batch is pinned to it; with a `profile` that the batch forces, or its own."""
-        return ModelPin.model_validate({
-            "name": self.name, "kind": self.kind, "sha256": self.sha256, "profile": profile or self.profile,
-            "size": self.size, "temperature": self.temperature, "threshold": self.threshold,
-            "review_low": self.review_low, "review_high": self.review_high, "channels": self.channels,
-            "forced": profile is not None and profile != self.profile})
+        return ModelPin.model_validate(
+            {
+                "name": self.name,
+                "kind": self.kind,
+                "sha256": self.sha256,
+                "profile": profile or self.profile,
+                "size": self.size,
+                "temperature": self.temperature,
+                "threshold": self.threshold,
+                "review_low": self.review_low,
+                "review_high": self.review_high,
+                "channels": self.channels,
+                "forced": profile is not None and profile != self.profile,
+            }
+        )
 
 
 @cache

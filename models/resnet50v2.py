@@ -23,7 +23,8 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
     """`(B, side, side, 3)` grey levels 0…255 to one logit `(B, 1)` float32; weights are random."""
     inputs = keras.Input((sizes.side, sizes.side, 3), name="picture")
     backbone = keras.applications.ResNet50V2(
-        input_tensor=scaled(inputs), include_top=False, weights=None, name="backbone")
+        input_tensor=scaled(inputs), include_top=False, weights=None, name="backbone"
+    )
     x = keras.layers.GlobalAveragePooling2D(name="mean")(backbone.output)
     x = keras.layers.Dense(sizes.dense, activation="relu", name="dense")(x)
     x = keras.layers.BatchNormalization(name="dense_norm")(x)
@@ -34,8 +35,7 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
 
 def donor(sizes: Sizes = Sizes()) -> keras.Model:
     """The bare backbone to the end of conv4, for ImageNet weights; layers are named as in `build`."""
-    whole = keras.applications.ResNet50V2(
-        input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
+    whole = keras.applications.ResNet50V2(input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
     return keras.Model(whole.input, whole.get_layer(STEM_END).output)
 
 

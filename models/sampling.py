@@ -16,8 +16,7 @@ CHANNEL_OF_DEFINITION = {"flair": 0, "core": 1}
 POST_VISIBLE = 400  # px at 224: a smaller FLAIR abnormality is hardly seen on a contrast picture alone
 
 TUMOUR_VIEWS: tuple[tuple[View, float], ...] = (("colour", 0.4), ("flair", 0.5), ("post", 0.1))
-HEALTHY_VIEWS: tuple[tuple[View, float], ...] = (
-    ("colour", 0.35), ("flair", 0.4), ("post", 0.15), ("pre", 0.1))
+HEALTHY_VIEWS: tuple[tuple[View, float], ...] = (("colour", 0.35), ("flair", 0.4), ("post", 0.15), ("pre", 0.1))
 
 KINDS: dict[str, Callable[[Item], bool]] = {
     "lgg_tumour": lambda item: item.source == "lgg" and item.tumour,
@@ -48,12 +47,12 @@ class Sampler:
         self.ranges = ranges
         self.kinds = dict(kinds)
         self.apart = any(view != "colour" for view in cache.views)  # single sequences have rows of their own
-        usable = [index for index, item in enumerate(cache.items)
-                  if item.split == "train" and not item.doubtful]
+        usable = [index for index, item in enumerate(cache.items) if item.split == "train" and not item.doubtful]
         self.pools = {kind: [index for index in usable if KINDS[kind](cache.items[index])] for kind in kinds}
         if "t1ce_mirrored" in self.pools:
-            self.sides = {index: one_sided(cache.masks[index], cache.pictures[index])
-                          for index in self.pools["t1ce_mirrored"]}
+            self.sides = {
+                index: one_sided(cache.masks[index], cache.pictures[index]) for index in self.pools["t1ce_mirrored"]
+            }
             self.pools["t1ce_mirrored"] = [index for index, side in self.sides.items() if side]
         else:
             self.sides = {}
@@ -75,8 +74,9 @@ class Sampler:
         matrix = pose(rng, picture.shape[0], side, self.ranges)
         moved = posed(picture, matrix, side, border_level(rng, self.ranges))
         outline = posed(mask, matrix, side) > 127
-        return Drawn(picture=_three(toned(moved, rng, self.ranges)), tumour=tumour,
-                     target=_target(item, view, tumour, outline))
+        return Drawn(
+            picture=_three(toned(moved, rng, self.ranges)), tumour=tumour, target=_target(item, view, tumour, outline)
+        )
 
     def batch(self, rng: np.random.Generator, side: int) -> list[Drawn]:
         """One example for each that `kinds` asks for, in a mixed order."""
@@ -87,9 +87,7 @@ class Sampler:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # keras is not typed
     """An epoch of batches. Each follows from seed and number alone, so a resumed run draws what it would have."""
 
-    def __init__(
-        self, sampler: Sampler, *, seed: int, epoch: int, steps: int, side: int, outlines: bool
-    ) -> None:
+    def __init__(self, sampler: Sampler, *, seed: int, epoch: int, steps: int, side: int, outlines: bool) -> None:
         super().__init__(workers=2, use_multiprocessing=False, max_queue_size=6)
         self.sampler, self.side, self.outlines = sampler, side, outlines
         self.seed, self.epoch, self.steps = seed, epoch, steps

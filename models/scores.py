@@ -28,6 +28,9 @@ def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 def calibration_error(truth: NDArray[np.bool_], probability: NDArray[np.floating], bins: int = 15) -> float:
     """Expected calibration error (Naeini et al., AAAI 2015) over bins of equal width."""
     place = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [abs(truth[place == k].mean() - probability[place == k].mean()) * (place == k).mean()
-            for k in range(bins) if (place == k).any()]
+    gaps = [
+        abs(truth[place == k].mean() - probability[place == k].mean()) * (place == k).mean()
+        for k in range(bins)
+        if (place == k).any()
+    ]
     return float(np.sum(gaps))

@@ -69,10 +69,17 @@ def read_config(file: Path, *, data: Path, start: Path | None, out: Path) -> Con
     text = tomllib.loads(file.read_text(encoding="utf-8"))
     backbone = text.get("start")
     return Config(
-        network=text["network"], profile=text["profile"], seed=text["seed"], batch=text["batch"],
-        phases=tuple(Phase(**phase) for phase in text["phases"]), ranges=Ranges(**text.get("ranges", {})),
-        every=text.get("every", {}), data=data, out=out,
-        start=start / backbone if start is not None and backbone else None)
+        network=text["network"],
+        profile=text["profile"],
+        seed=text["seed"],
+        batch=text["batch"],
+        phases=tuple(Phase(**phase) for phase in text["phases"]),
+        ranges=Ranges(**text.get("ranges", {})),
+        every=text.get("every", {}),
+        data=data,
+        out=out,
+        start=start / backbone if start is not None and backbone else None,
+    )
 
 
 @dataclass(kw_only=True)
@@ -156,8 +163,14 @@ class _Run:
         judge = segmenter_score if self.kind.segments else classifier_score
 
         def batches(epoch: int) -> keras.utils.PyDataset:
-            return Batches(self.sampler, seed=self.config.seed, epoch=epoch, steps=phase.steps, side=phase.side,
-                           outlines=self.kind.segments)
+            return Batches(
+                self.sampler,
+                seed=self.config.seed,
+                epoch=epoch,
+                steps=phase.steps,
+                side=phase.side,
+                outlines=self.kind.segments,
+            )
 
         return keras.Model(network.inputs, output), batches, lambda: judge(network, self.cache, phase.side)
 
@@ -165,16 +178,23 @@ class _Run:
         """What follows the stem learns, from the stem's kept output."""
         stem, rest = stem_of(network, self.kind.stem_end), rest_of(network, self.kind.stem_end, "logit")
         known = validation_features(stem, self.cache, self.config.out)
-        kept = training_features(stem, self.sampler, seed=self.config.seed, batches=phase.steps, side=phase.side,
-                                 file=self.config.out / "train.npy")
+        kept = training_features(
+            stem,
+            self.sampler,
+            seed=self.config.seed,
+            batches=phase.steps,
+            side=phase.side,
+            file=self.config.out / "train.npy",
+        )
         size = sum(self.config.batch.values())
 
         def batches(epoch: int) -> keras.utils.PyDataset:
             return FeatureBatches(kept, seed=self.config.seed, epoch=epoch, batch=size)
 
         def score() -> tuple[float, dict[str, float]]:
-            return auc_score({name: (part.tumour, logits_of_features(rest, part.values))
-                              for name, part in known.items()})
+            return auc_score(
+                {name: (part.tumour, logits_of_features(rest, part.values)) for name, part in known.items()}
+            )
 
         return rest, batches, score
 
@@ -188,8 +208,16 @@ class _Run:
             network.save_weights(self.best)
         trained.save_weights(self.last)
         self._keep()
-        self._log({"phase": self.state.phase, "side": phase.side, "epoch": self.state.epoch,
-                   "loss": round(loss, 4), "score": round(figure, 4), **parts})
+        self._log(
+            {
+                "phase": self.state.phase,
+                "side": phase.side,
+                "epoch": self.state.epoch,
+                "loss": round(loss, 4),
+                "score": round(figure, 4),
+                **parts,
+            }
+        )
 
     def _keep(self) -> None:
         whole = self.state_file.with_suffix(".tmp")
@@ -231,7 +259,8 @@ def compiled(network: keras.Model, phase: Phase, *, outlines: bool) -> None:
     total = phase.epochs * phase.steps
     warm = min(200, total // 10)
     rate = keras.optimizers.schedules.CosineDecay(
-        phase.rate / 20, total - warm, alpha=0.01, warmup_target=phase.rate, warmup_steps=warm)
+        phase.rate / 20, total - warm, alpha=0.01, warmup_target=phase.rate, warmup_steps=warm
+    )
     optimiser = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=1.0)
     loss = outline_loss if outlines else keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.02)
     network.compile(optimiser, loss, jit_compile=False)

@@ -25,8 +25,7 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
     """`(B, side, side, 3)` grey levels 0…255 to probabilities `(B, side, side, outputs)` float32; random weights."""
     inputs = keras.Input((sizes.side, sizes.side, 3), name="picture")
     picture = scaled(inputs)
-    encoder = keras.applications.MobileNetV2(
-        input_tensor=picture, include_top=False, weights=None, name="backbone")
+    encoder = keras.applications.MobileNetV2(input_tensor=picture, include_top=False, weights=None, name="backbone")
     x = conv_norm_relu(encoder.get_layer("out_relu").output, sizes.bridge, 1, "bridge")
     for level, (name, width, squeezed) in enumerate(zip(SKIPS, sizes.decoder, sizes.skip, strict=True)):
         skip = conv_norm_relu(encoder.get_layer(name).output, squeezed, 1, f"skip{level}")
@@ -46,5 +45,4 @@ def _raised(x: keras.KerasTensor, skip: keras.KerasTensor, width: int, name: str
 
 def donor(sizes: Sizes = Sizes()) -> keras.Model:
     """The bare encoder, into which ImageNet weights can be loaded; layers are named as in `build`."""
-    return keras.applications.MobileNetV2(
-        input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
+    return keras.applications.MobileNetV2(input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)

@@ -16,8 +16,12 @@ STRIDE = 2  # every second picture is enough to choose an epoch
 
 def classifier_score(network: keras.Model, cache: Cache, side: int) -> tuple[float, dict[str, float]]:
     """Mean AUC over LGG as composite, LGG as FLAIR alone, and web pictures; and each."""
-    return auc_score({name: (truth_of(cache, rows), predicted(network, cache, rows, side, grey)[:, 0])
-                      for name, rows, grey in parts(cache)})
+    return auc_score(
+        {
+            name: (truth_of(cache, rows), predicted(network, cache, rows, side, grey)[:, 0])
+            for name, rows, grey in parts(cache)
+        }
+    )
 
 
 def auc_score(judged: dict[str, tuple[NDArray[np.bool_], NDArray[Any]]]) -> tuple[float, dict[str, float]]:
@@ -29,9 +33,10 @@ def auc_score(judged: dict[str, tuple[NDArray[np.bool_], NDArray[Any]]]) -> tupl
 
 def logits_of_features(rest: keras.Model, values: NDArray[np.float16], batch: int = 64) -> NDArray[Any]:
     """Logits (n,) of what follows a stem, for features of it."""
-    chunks = (values[at:at + batch].astype(np.float32) for at in range(0, len(values), batch))
-    return np.concatenate([np.asarray(keras.ops.convert_to_numpy(rest.predict_on_batch(chunk)))[:, 0]
-                           for chunk in chunks])
+    chunks = (values[at : at + batch].astype(np.float32) for at in range(0, len(values), batch))
+    return np.concatenate(
+        [np.asarray(keras.ops.convert_to_numpy(rest.predict_on_batch(chunk)))[:, 0] for chunk in chunks]
+    )
 
 
 def truth_of(cache: Cache, rows: list[int]) -> NDArray[np.bool_]:
@@ -60,8 +65,12 @@ def parts(cache: Cache) -> list[tuple[str, list[int], bool]]:
         if item.split == "val":
             source = item.source if item.source in ("lgg", "t1ce") else "web"
             rows["flair" if view == "flair" else source].append(index)
-    return [("lgg", rows["lgg"][::STRIDE], False), ("flair", (rows["flair"] or rows["lgg"])[::STRIDE], True),
-            ("t1ce", rows["t1ce"][::STRIDE], False), ("web", rows["web"], False)]
+    return [
+        ("lgg", rows["lgg"][::STRIDE], False),
+        ("flair", (rows["flair"] or rows["lgg"])[::STRIDE], True),
+        ("t1ce", rows["t1ce"][::STRIDE], False),
+        ("web", rows["web"], False),
+    ]
 
 
 def predicted(
@@ -70,7 +79,7 @@ def predicted(
     """What `network` gives for these rows, in batches; `grey`: FLAIR alone of an LGG composite."""
     given = []
     for start in range(0, len(rows), batch):
-        pictures = _small(np.stack([cache.pictures[row] for row in rows[start:start + batch]]), side)
+        pictures = _small(np.stack([cache.pictures[row] for row in rows[start : start + batch]]), side)
         if grey:
             pictures = np.repeat(pictures[:, :, :, CHANNEL_OF["flair"], None], 3, axis=3)
         given.append(np.asarray(keras.ops.convert_to_numpy(network.predict_on_batch(pictures.astype(np.float32)))))
@@ -86,6 +95,5 @@ def _small(pictures: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 def _dice_by_group(truth: NDArray[np.bool_], guess: NDArray[np.bool_], groups: list[str]) -> float:
     sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
     for true, guessed, group in zip(truth, guess, groups, strict=True):
-        sums[group] += [2 * np.count_nonzero(true & guessed),
-                        np.count_nonzero(true) + np.count_nonzero(guessed)]
+        sums[group] += [2 * np.count_nonzero(true & guessed), np.count_nonzero(true) + np.count_nonzero(guessed)]
     return float(np.mean([both / total if total else 1.0 for both, total in sums.values()]))

@@ -42,7 +42,10 @@ class OpenVino:
         graph = openvino.Core().read_model(self.converted(network, weights))
         graph.reshape([batch, SIDE, SIDE, 3])
         options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": HINTS[self.precision], "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         if self.threads is not None:
             options["INFERENCE_NUM_THREADS"] = self.threads
         return OpenVinoPredictor(openvino.Core().compile_model(graph, "CPU", options), batch)
@@ -97,11 +100,17 @@ def _version() -> str:
 def _in_own_process(network: str, weights: Path, folder: Path) -> None:
     """Convert where TensorFlow's memory goes away afterwards."""
     rooms = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))))
-    environment = {**os.environ, "PYTHONPATH": rooms, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3",
-                   "KERAS_BACKEND": "tensorflow"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": rooms,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+    }
     command = [sys.executable, "-m", "models.engines.convert", network, str(weights.absolute()), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=CONVERT_SECONDS,
-                          check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=CONVERT_SECONDS, check=False
+    )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise Broken(Code.NO_ENGINE, f"{network} could not be converted for OpenVINO: {last[0]}")

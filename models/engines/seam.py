@@ -71,8 +71,8 @@ def in_batches(pictures: Pictures, batch: int, run: Callable[[Pictures], Outputs
         raise ValueError(f"pictures are (n, {SIDE}, {SIDE}, 3) uint8, not {pictures.shape} {pictures.dtype}")
     parts = []
     for start in range(0, len(pictures), batch):
-        part = pictures[start:start + batch]
+        part = pictures[start : start + batch]
         full = np.zeros((batch, SIDE, SIDE, 3), np.uint8)
-        full[:len(part)] = part
-        parts.append(np.array(run(full)[:len(part)], np.float32))
+        full[: len(part)] = part
+        parts.append(np.array(run(full)[: len(part)], np.float32))
     return np.concatenate(parts)

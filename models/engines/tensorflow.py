@@ -58,8 +58,8 @@ class TensorFlowPredictor:
         shape = tf.TensorSpec((batch, SIDE, SIDE, 3), tf.uint8)
         self._batch = batch
         self._function: Any = tf.function(
-            lambda pictures: model(tf.cast(pictures, tf.float32), training=False),
-            input_signature=[shape])
+            lambda pictures: model(tf.cast(pictures, tf.float32), training=False), input_signature=[shape]
+        )
 
     def predict(self, pictures: Pictures) -> Outputs:
         """See `Predictor.predict`."""

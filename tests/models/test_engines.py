@@ -31,9 +31,14 @@ def test_the_device_always_sees_the_same_shape() -> None:
     assert seen == [(3, SIDE, SIDE, 3)] * 3
 
 
-@pytest.mark.parametrize("wrong", [
-    np.zeros((2, SIDE, SIDE, 3), np.float32), np.zeros((2, SIDE, SIDE), np.uint8),
-    np.zeros((0, SIDE, SIDE, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((2, SIDE, SIDE, 3), np.float32),
+        np.zeros((2, SIDE, SIDE), np.uint8),
+        np.zeros((0, SIDE, SIDE, 3), np.uint8),
+    ],
+)
 def test_other_shapes_and_types_are_refused(wrong: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="pictures are"):
         Timed(seconds=0).load("mobilenet", Path(), 2).predict(wrong)
@@ -45,7 +50,7 @@ def test_the_timed_engine_answers_by_the_picture(network: str, shape: tuple[int,
     shown = pictures(5)
     together = predictor.predict(shown)
     assert together.shape == shape
-    alone = np.concatenate([predictor.predict(shown[place:place + 1]) for place in range(5)])
+    alone = np.concatenate([predictor.predict(shown[place : place + 1]) for place in range(5)])
     assert np.array_equal(together, alone)
 
 
@@ -67,9 +72,15 @@ def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
     assert "abacus" in str(refusal.value)
 
 
-@pytest.mark.parametrize(("flags", "expected"), [
-    ("fpu sse2", "x86-64-v1"), ("ssse3 sse4_2 popcnt", "x86-64-v2"), ("avx2 bmi2 fma movbe sse4_2", "x86-64-v3"),
-    ("avx512f avx512bw avx512cd avx512dq avx512vl avx2", "x86-64-v4")])
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu sse2", "x86-64-v1"),
+        ("ssse3 sse4_2 popcnt", "x86-64-v2"),
+        ("avx2 bmi2 fma movbe sse4_2", "x86-64-v3"),
+        ("avx512f avx512bw avx512cd avx512dq avx512vl avx2", "x86-64-v4"),
+    ],
+)
 def test_the_class_of_processor_is_told_by_its_flags(
     flags: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def test_neighbours_and_place_in_a_batch_change_no_bit(name: str, openvino: Engi
     together = predictor.predict(shown)
     assert together.tobytes() == predictor.predict(shown).tobytes()
     assert np.array_equal(together, predictor.predict(shown[::-1])[::-1])
-    assert np.array_equal(together, np.concatenate([predictor.predict(shown[k:k + 1]) for k in range(6)]))
+    assert np.array_equal(together, np.concatenate([predictor.predict(shown[k : k + 1]) for k in range(6)]))
     crowded = np.concatenate([np.full((3, SIDE, SIDE, 3), 255, np.uint8), shown[:1]])
     assert np.array_equal(together[:1], predictor.predict(crowded)[3:])
 
@@ -63,8 +63,10 @@ def test_openvino_says_what_tensorflow_says(name: str, openvino: Engine, cache: 
     ours = openvino.load(name, open_weights(name), 4).predict(shown)
     theirs = choose("tensorflow", cache).load(name, open_weights(name), 4).predict(shown)
     if network.kind == "classifier":
-        gaps = [abs(network.probability(float(a)) - network.probability(float(b)))
-                for a, b in zip(ours[:, 0], theirs[:, 0], strict=True)]
+        gaps = [
+            abs(network.probability(float(a)) - network.probability(float(b)))
+            for a, b in zip(ours[:, 0], theirs[:, 0], strict=True)
+        ]
         assert max(gaps) < 1e-3
     else:
         assert np.abs(ours - theirs).max() < 1e-3
@@ -79,16 +81,19 @@ def test_a_converted_network_needs_no_tensorflow(openvino: Engine, cache: Path) 
     program = (
         "import sys; from pathlib import Path; from models.engines.choice import choose\n"
         f"choose('openvino', Path({str(cache)!r})).load('mobilenet', Path({str(weights)!r}), 1)\n"
-        "print(sorted({'tensorflow', 'keras', 'cv2', 'openvino_telemetry'} & set(sys.modules)))")
+        "print(sorted({'tensorflow', 'keras', 'cv2', 'openvino_telemetry'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.slow
 def test_two_processes_that_convert_at_once_do_no_harm(tmp_path: Path) -> None:
-    program = ("from pathlib import Path; from models.engines.openvino import OpenVino; from models.registry import "
-               f"open_weights\nprint(OpenVino(cache=Path({str(tmp_path)!r})).converted('mobilenet', "
-               "open_weights('mobilenet')))")
+    program = (
+        "from pathlib import Path; from models.engines.openvino import OpenVino; from models.registry import "
+        f"open_weights\nprint(OpenVino(cache=Path({str(tmp_path)!r})).converted('mobilenet', "
+        "open_weights('mobilenet')))"
+    )
     both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = {process.communicate()[0].strip() for process in both}
     assert [process.returncode for process in both] == [0, 0]
@@ -97,8 +102,10 @@ def test_two_processes_that_convert_at_once_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_registry_imports_no_heavy_library() -> None:
-    program = ("import sys, models.registry; models.registry.networks()\n"
-               "print(sorted({'tensorflow', 'keras', 'cv2', 'pydicom', 'openvino', 'numpy'} & set(sys.modules)))")
+    program = (
+        "import sys, models.registry; models.registry.networks()\n"
+        "print(sorted({'tensorflow', 'keras', 'cv2', 'pydicom', 'openvino', 'numpy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -40,23 +40,58 @@ def sets(tmp_path: Path) -> Path:
         colour = np.dstack([picture // 2, picture, picture // 3])  # blue after, green FLAIR, red before
         cv2.imwrite(str(tmp_path / name / "yes.png"), colour if name == "lgg" else picture)
         cv2.imwrite(str(tmp_path / name / "no.png"), np.dstack([head()] * 3) if name == "lgg" else head())
-    table(tmp_path / "lgg" / "slices.csv", [
-        {"patient": "a", "slice": 1, "file": "yes.png", "mask": "mask.png", "tumour_pixels": 224, "split": "train"},
-        {"patient": "a", "slice": 2, "file": "no.png", "mask": "empty.png", "tumour_pixels": 0, "split": "train"}])
-    table(tmp_path / "t1ce" / "slices.csv", [
-        {"n": n, "patient": "b", "class": "glioma", "file": "yes.png", "mask": "mask.png", "tumour_pixels": 224,
-         "split": split, "plane": "axial", "mask2": ""} for n, split in ((1, "train"), (2, "val"))])
-    table(tmp_path / "web" / "images.csv", [
-        {"file": f"{label}.png", "label": label, "source": "navoneel", "group": label, "split": "train",
-         "mask": "mask.png" if label == "yes" else "", "note": ""} for label in ("yes", "no")])
+    table(
+        tmp_path / "lgg" / "slices.csv",
+        [
+            {"patient": "a", "slice": 1, "file": "yes.png", "mask": "mask.png", "tumour_pixels": 224, "split": "train"},
+            {"patient": "a", "slice": 2, "file": "no.png", "mask": "empty.png", "tumour_pixels": 0, "split": "train"},
+        ],
+    )
+    table(
+        tmp_path / "t1ce" / "slices.csv",
+        [
+            {
+                "n": n,
+                "patient": "b",
+                "class": "glioma",
+                "file": "yes.png",
+                "mask": "mask.png",
+                "tumour_pixels": 224,
+                "split": split,
+                "plane": "axial",
+                "mask2": "",
+            }
+            for n, split in ((1, "train"), (2, "val"))
+        ],
+    )
+    table(
+        tmp_path / "web" / "images.csv",
+        [
+            {
+                "file": f"{label}.png",
+                "label": label,
+                "source": "navoneel",
+                "group": label,
+                "split": "train",
+                "mask": "mask.png" if label == "yes" else "",
+                "note": "",
+            }
+            for label in ("yes", "no")
+        ],
+    )
     return tmp_path
 
 
 def test_every_layout_is_read(sets: Path) -> None:
     items = read_sets(sets)
     assert [(item.source, item.tumour, item.definition) for item in items] == [
-        ("lgg", True, "flair"), ("lgg", False, "flair"), ("t1ce", True, "core"), ("t1ce", True, "core"),
-        ("navoneel", True, "core"), ("navoneel", False, None)]
+        ("lgg", True, "flair"),
+        ("lgg", False, "flair"),
+        ("t1ce", True, "core"),
+        ("t1ce", True, "core"),
+        ("navoneel", True, "core"),
+        ("navoneel", False, None),
+    ]
     assert read_sets(sets / "t1ce") == [item for item in items if item.source == "t1ce"]
 
 
