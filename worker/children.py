@@ -32,6 +32,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP = None  # what tells a writer to end
 _FAREWELL = b""  # unpickling nothing raises EOFError, as a pipe does whose other end was closed
 
+QUOTING = ("pydicom", "nibabel", "PIL")  # libraries whose messages quote what a file holds: a patient's name
+
 log = logging.getLogger(__name__)
 
 
@@ -161,6 +163,8 @@ def child_main(pipe: Connection) -> None:
     _die_with_parent()
     role = pipe.recv()
     logging.basicConfig(level=role.log_level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    for reader in QUOTING:
+        logging.getLogger(reader).setLevel(logging.CRITICAL + 1)
     if role.threads is not None:
         os.environ.update(dict.fromkeys(THREADS, str(role.threads)))
     main = resolve(role.main)
