@@ -33,8 +33,8 @@ check: .venv/.dev ## format, lint, types, contracts between the rooms, lock, gen
 	$(PY) requirements/lock.py --check
 	$(PY) docs/pages.py --check
 
-bench: .venv/.dev ## what neurobatch achieves on this machine (ARGS=...)
-	@$(PY) -m bench $(ARGS)
+bench: .venv/.dev ## what neurobatch achieves on this machine (ARGS=throughput)
+	@$(PY) -m bench $(or $(ARGS),throughput)
 
 train: .venv/.run ## train the networks (ARGS=...)
 	@.venv/bin/neurobatch train $(ARGS)

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import pytest
 
 from neurobatch.cli import cli
 from neurobatch.codes import DISCLAIMER
+from neurobatch.settings import load_settings
+from storage.memory import Memory
+from tests.api.wired import Bench
 from tests.project.tree import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -59,6 +63,16 @@ def test_every_command_and_option_in_a_page_exists(line: str) -> None:
     options = {name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]}
     given = {word.split("=")[0] for word in rest if word.startswith("-")}
     assert given - options - {"--help", "--version"} == set()
+
+
+@pytest.mark.parametrize("line", sorted(set(lines("curl "))))
+def test_every_address_in_a_page_is_answered(line: str, tmp_path: Path) -> None:
+    words = shlex.split(line)
+    url = urlsplit(next(word for word in words if "://" in word).replace("$ID", "0" * 36))
+    method = words[words.index("-X") + 1] if "-X" in words else "POST" if "-F" in words else "GET"
+    api = Bench(Memory(), load_settings(home=tmp_path)).app
+    endpoint, _ = api.url_map.bind(url.netloc).match(url.path, method)
+    assert endpoint in api.view_functions
 
 
 def test_every_link_leads_somewhere() -> None:
