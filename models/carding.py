@@ -116,8 +116,23 @@ def _cell(figures: Mapping[str, Any], key: str) -> str:
     return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
 
+def _balances(parts: Mapping[str, Any]) -> list[str]:
+    """Recall and specificity at other thresholds."""
+    thresholds = next(iter(parts.values()))["by_threshold"]
+    lines = ["Recall / specificity at other thresholds:", "", "| part | " + " | ".join(thresholds) + " |",
+             "|---" * (len(thresholds) + 1) + "|"]
+    for name, figures in parts.items():
+        cells = (f"{_short(at['recall'])} / {_short(at['specificity'])}" for at in figures["by_threshold"].values())
+        lines.append(f"| {PARTS.get(name, name)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def _false_slices(parts: Mapping[str, Any]) -> str:
-    lines = ["Slices without tumour of patients with one, called positive:", ""]
+    lines = [*_balances(parts), "", "Slices without tumour of patients with one, called positive:", ""]
     for name, figures in parts.items():
         healthy = figures.get("healthy_slices")
         if healthy:

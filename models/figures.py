@@ -12,7 +12,8 @@ from models.registry import Network
 from models.scores import auc, calibration_error, sigmoid
 
 RESAMPLES = 500
-SMALLEST_PX = (1, 20, 50, 100)  # px: a mask below these may be called none
+SMALLEST_PX = (1, 20, 50, 100, 200)  # px: a mask below these may be called none
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # calibrated probabilities, for those who want another balance
 
 Figure = dict[str, Any]
 
@@ -34,6 +35,8 @@ def classifier_figures(judged: Judged, network: Network) -> Figure:
         "pictures": len(truth), "tumour": int(truth.sum()), "groups": len(set(groups)),
         **_with_intervals(measures, groups),
         "ece": _rounded(calibration_error(truth, chance)), "needs_review": _rounded(_mean(band)),
+        "by_threshold": {str(at): {"recall": _rounded(_mean(chance[truth] >= at)),
+                                   "specificity": _rounded(_mean(chance[~truth] < at))} for at in THRESHOLDS},
         "confusion": {"tp": int((truth & said).sum()), "fn": int((truth & ~said).sum()),
                       "fp": int((~truth & said).sum()), "tn": int((~truth & ~said).sum())}}
 

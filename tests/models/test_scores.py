@@ -76,4 +76,5 @@ def test_volumes_are_compared_by_patient() -> None:
 def test_a_false_mask_counts_from_its_least_size_in_either_channel() -> None:
     rows = [Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=found, second=None)
             for found in ((0, 0), (0, 30), (60, 0), (5, 5))]
-    assert false_masks(rows) == {"healthy": 4, "false_mask_rate_by_px": {"1": 0.75, "20": 0.5, "50": 0.25, "100": 0.0}}
+    assert false_masks(rows) == {
+        "healthy": 4, "false_mask_rate_by_px": {"1": 0.75, "20": 0.5, "50": 0.25, "100": 0.0, "200": 0.0}}
