@@ -1,4 +1,4 @@
-"""Pages that are written from the code, so that they cannot drift: `codes.md`, `settings.md`, `limits.md`.
+"""Pages that are written from the code, so that they cannot drift: codes, settings, limits, the README's figures.
 
 `python docs/pages.py` writes them; `--check` (part of `make check`) names those that are stale.
 """
@@ -14,12 +14,14 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from docs.figures import filled
 from neurobatch import codes
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.settings import PREFIX, Settings
 from pipeline import limits
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
 MADE = "<!-- made by `python docs/pages.py` from the code; do not edit -->"
 CODES = f"""# Codes
 {MADE}
@@ -122,13 +124,16 @@ def _amount(name: str, value: int) -> str:
 PAGES: dict[str, Callable[[], str]] = {"codes.md": codes_page, "settings.md": settings_page, "limits.md": limits_page}
 
 
+def pages() -> Iterator[tuple[Path, str]]:
+    """Where each page stands and what it should say; the README is kept but for its figures."""
+    for name, page in PAGES.items():
+        yield HERE / name, page()
+    yield README, filled(README.read_text())
+
+
 def stale() -> list[str]:
     """The names of the pages that are not what the code says."""
-    return [name for name, page in PAGES.items() if not _is_current(HERE / name, page())]
-
-
-def _is_current(path: Path, text: str) -> bool:
-    return path.exists() and path.read_text() == text
+    return [path.name for path, text in pages() if not path.exists() or path.read_text() != text]
 
 
 def main(arguments: list[str]) -> int:
@@ -137,10 +142,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python docs/pages.py [--check]\n")
         return 2
     if not arguments:
-        for name, page in PAGES.items():
-            (HERE / name).write_text(page())
+        for path, text in list(pages()):
+            path.write_text(text)
     found = stale()
-    sys.stderr.writelines(f"docs/{name} is stale: run `python docs/pages.py`\n" for name in found)
+    sys.stderr.writelines(f"{name} is stale: run `python docs/pages.py`\n" for name in found)
     return 1 if found else 0
 
 

@@ -1,10 +1,12 @@
 """The documents say what the code says."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from docs import pages
+from docs.figures import BEGIN, CARDS, END, filled
 from neurobatch.codes import Code
 from neurobatch.settings import Settings
 
@@ -27,7 +29,18 @@ def test_a_stale_page_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pages, "HERE", tmp_path)
+    monkeypatch.setattr(pages, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text(f"before {BEGIN}{END} after")
     assert pages.main([]) == 0
     (tmp_path / "codes.md").write_text("old")
     assert pages.main(["--check"]) == 1
-    assert capsys.readouterr().err == "docs/codes.md is stale: run `python docs/pages.py`\n"
+    assert capsys.readouterr().err == "codes.md is stale: run `python docs/pages.py`\n"
+
+
+def test_the_figures_of_the_readme_are_those_of_the_cards() -> None:
+    page = filled(f"before {BEGIN} old {END} after")
+    assert page.startswith(f"before {BEGIN}\n")
+    assert page.endswith(f"\n{END} after")
+    card = json.loads((CARDS / "mobilenet.json").read_text())
+    assert f"| {card['parts']['lgg']['auc']:.2f} [" in page
+    assert " old " not in page
