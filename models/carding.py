@@ -13,11 +13,22 @@ TITLES = {
     "unet": "MobileNetV2-U-Net: where the tumour is",
 }
 PARTS = {
-    "lgg": "LGG, composite of three sequences", "lgg-flair": "LGG, FLAIR alone", "t1ce": "T1 after contrast",
-    "navoneel": "web, 253-image set", "sartaj": "web, four-class set", "brisc": "web, healthy (BRISC)",
-    "web": "web, all three"}
-CLASSIFIER_COLUMNS = (("auc", "AUC"), ("accuracy", "accuracy"), ("recall", "recall"), ("specificity", "specificity"),
-                      ("ece", "ECE"), ("needs_review", "in review band"))
+    "lgg": "LGG, composite of three sequences",
+    "lgg-flair": "LGG, FLAIR alone",
+    "t1ce": "T1 after contrast",
+    "navoneel": "web, 253-image set",
+    "sartaj": "web, four-class set",
+    "brisc": "web, healthy (BRISC)",
+    "web": "web, all three",
+}
+CLASSIFIER_COLUMNS = (
+    ("auc", "AUC"),
+    ("accuracy", "accuracy"),
+    ("recall", "recall"),
+    ("specificity", "specificity"),
+    ("ece", "ECE"),
+    ("needs_review", "in review band"),
+)
 OUTLINE_COLUMNS = (("dice_mean", "Dice, mean"), ("dice_median", "Dice, median"), ("iou_mean", "IoU, mean"))
 
 TEXT = """# {title}
@@ -73,19 +84,31 @@ def card_text(network: Network, figures: Mapping[str, Any]) -> str:
     """The card as Markdown; the same figures give the same text."""
     classifies = network.kind == "classifier"
     return TEXT.format(
-        title=TITLES[network.name], disclaimer=DISCLAIMER, file=network.file, megabytes=network.bytes / 1e6,
-        sha256=network.sha256, size=network.size, profile=network.profile, licence=network.licence,
+        title=TITLES[network.name],
+        disclaimer=DISCLAIMER,
+        file=network.file,
+        megabytes=network.bytes / 1e6,
+        sha256=network.sha256,
+        size=network.size,
+        profile=network.profile,
+        licence=network.licence,
         output=_classifier_output(network) if classifies else _segmenter_output(network),
-        engine=figures["engine"], precision=figures["precision"], processor=figures["processor"],
-        configuration=figures["training"]["configuration"], seed=figures["training"]["seed"],
+        engine=figures["engine"],
+        precision=figures["precision"],
+        processor=figures["processor"],
+        configuration=figures["training"]["configuration"],
+        seed=figures["training"]["seed"],
         calibrated=", the temperature and the threshold" if classifies else "",
         table=_table(figures["parts"], CLASSIFIER_COLUMNS if classifies else OUTLINE_COLUMNS),
-        more=_false_slices(figures["parts"]) if classifies else _false_masks(figures["parts"]))
+        more=_false_slices(figures["parts"]) if classifies else _false_masks(figures["parts"]),
+    )
 
 
 def _classifier_output(network: Network) -> str:
-    return (f"one logit; probability = logistic(logit / {network.temperature}); positive from {network.threshold}; "
-            f"to be reviewed between {network.review_low} and {network.review_high}")
+    return (
+        f"one logit; probability = logistic(logit / {network.temperature}); positive from {network.threshold}; "
+        f"to be reviewed between {network.review_low} and {network.review_high}"
+    )
 
 
 def _segmenter_output(network: Network) -> str:
@@ -94,8 +117,10 @@ def _segmenter_output(network: Network) -> str:
 
 
 def _table(parts: Mapping[str, Any], columns: tuple[tuple[str, str], ...]) -> str:
-    lines = ["| part | pictures | " + " | ".join(title for _, title in columns) + " |",
-             "|---|---" + "|---" * len(columns) + "|"]
+    lines = [
+        "| part | pictures | " + " | ".join(title for _, title in columns) + " |",
+        "|---|---" + "|---" * len(columns) + "|",
+    ]
     for name, figures in parts.items():
         cells = [_cell(figures, key) for key, _ in columns]
         if any(cell != "–" for cell in cells):
@@ -119,8 +144,12 @@ def _cell(figures: Mapping[str, Any], key: str) -> str:
 def _balances(parts: Mapping[str, Any]) -> list[str]:
     """Recall and specificity at other thresholds."""
     thresholds = next(iter(parts.values()))["by_threshold"]
-    lines = ["Recall / specificity at other thresholds:", "", "| part | " + " | ".join(thresholds) + " |",
-             "|---" * (len(thresholds) + 1) + "|"]
+    lines = [
+        "Recall / specificity at other thresholds:",
+        "",
+        "| part | " + " | ".join(thresholds) + " |",
+        "|---" * (len(thresholds) + 1) + "|",
+    ]
     for name, figures in parts.items():
         cells = (f"{_short(at['recall'])} / {_short(at['specificity'])}" for at in figures["by_threshold"].values())
         lines.append(f"| {PARTS.get(name, name)} | " + " | ".join(cells) + " |")
@@ -137,8 +166,10 @@ def _false_slices(parts: Mapping[str, Any]) -> str:
         healthy = figures.get("healthy_slices")
         if healthy:
             runs = ", ".join(map(str, healthy["longest_false_run_by_patient"]))
-            lines.append(f"- {PARTS.get(name, name)}: {healthy['false_rate_mean']:.3f} of them on the mean over "
-                         f"{healthy['patients']} patients; longest runs of neighbours by patient: {runs}.")
+            lines.append(
+                f"- {PARTS.get(name, name)}: {healthy['false_rate_mean']:.3f} of them on the mean over "
+                f"{healthy['patients']} patients; longest runs of neighbours by patient: {runs}."
+            )
     return "\n".join(lines)
 
 

@@ -28,17 +28,34 @@ def classifier_figures(judged: Judged, network: Network) -> Figure:
 
     def measures(rows: NDArray[np.intp]) -> dict[str, float]:
         t, s = truth[rows], said[rows]
-        return {"auc": auc(t, chance[rows]), "accuracy": _mean(t == s), "recall": _mean(s[t]),
-                "specificity": _mean(~s[~t])}
+        return {
+            "auc": auc(t, chance[rows]),
+            "accuracy": _mean(t == s),
+            "recall": _mean(s[t]),
+            "specificity": _mean(~s[~t]),
+        }
 
     return {
-        "pictures": len(truth), "tumour": int(truth.sum()), "groups": len(set(groups)),
+        "pictures": len(truth),
+        "tumour": int(truth.sum()),
+        "groups": len(set(groups)),
         **_with_intervals(measures, groups),
-        "ece": _rounded(calibration_error(truth, chance)), "needs_review": _rounded(_mean(band)),
-        "by_threshold": {str(at): {"recall": _rounded(_mean(chance[truth] >= at)),
-                                   "specificity": _rounded(_mean(chance[~truth] < at))} for at in THRESHOLDS},
-        "confusion": {"tp": int((truth & said).sum()), "fn": int((truth & ~said).sum()),
-                      "fp": int((~truth & said).sum()), "tn": int((~truth & ~said).sum())}}
+        "ece": _rounded(calibration_error(truth, chance)),
+        "needs_review": _rounded(_mean(band)),
+        "by_threshold": {
+            str(at): {
+                "recall": _rounded(_mean(chance[truth] >= at)),
+                "specificity": _rounded(_mean(chance[~truth] < at)),
+            }
+            for at in THRESHOLDS
+        },
+        "confusion": {
+            "tp": int((truth & said).sum()),
+            "fn": int((truth & ~said).sum()),
+            "fp": int((~truth & said).sum()),
+            "tn": int((~truth & ~said).sum()),
+        },
+    }
 
 
 def by_patient(judged: Judged, network: Network) -> Figure:
@@ -50,9 +67,12 @@ def by_patient(judged: Judged, network: Network) -> Figure:
             wrong[item.group].append(bool(positive))
     rates = np.array([np.mean(slices) for slices in wrong.values()])
     runs = np.array([_longest_run(slices) for slices in wrong.values()])
-    return {"patients": len(rates), "false_rate_mean": _rounded(_mean(rates)),
-            "false_rate_by_patient": [_rounded(rate) for rate in sorted(rates)],
-            "longest_false_run_by_patient": sorted(int(run) for run in runs)}
+    return {
+        "patients": len(rates),
+        "false_rate_mean": _rounded(_mean(rates)),
+        "false_rate_by_patient": [_rounded(rate) for rate in sorted(rates)],
+        "longest_false_run_by_patient": sorted(int(run) for run in runs),
+    }
 
 
 def lgg_figures(outlined: Sequence[Outlined]) -> Figure:
@@ -66,13 +86,20 @@ def lgg_figures(outlined: Sequence[Outlined]) -> Figure:
     iou = np.where(total > 0, both / np.maximum(total - both, 1), 1.0)
 
     def measures(rows: NDArray[np.intp]) -> dict[str, float]:
-        return {"dice_mean": _mean(dice[rows]), "dice_median": float(np.median(dice[rows])),
-                "iou_mean": _mean(iou[rows])}
+        return {
+            "dice_mean": _mean(dice[rows]),
+            "dice_median": float(np.median(dice[rows])),
+            "iou_mean": _mean(iou[rows]),
+        }
 
     tumour = [one for one in outlined if one.drawn]
     found = [one.found[0] > 0 and one.common[0] > 0 for one in tumour]
-    return {"patients": len(volumes), **_with_intervals(measures, list(sums)),
-            "slices_with_tumour_touched": _rounded(_mean(np.array(found))), **false_masks(outlined)}
+    return {
+        "patients": len(volumes),
+        **_with_intervals(measures, list(sums)),
+        "slices_with_tumour_touched": _rounded(_mean(np.array(found))),
+        **false_masks(outlined),
+    }
 
 
 def core_figures(outlined: Sequence[Outlined]) -> Figure:
@@ -85,20 +112,29 @@ def core_figures(outlined: Sequence[Outlined]) -> Figure:
     dice, iou = 2 * common / total, common / (total - common)
 
     def measures(rows: NDArray[np.intp]) -> dict[str, float]:
-        return {"dice_mean": _mean(dice[rows]), "dice_median": float(np.median(dice[rows])),
-                "iou_mean": _mean(iou[rows])}
+        return {
+            "dice_mean": _mean(dice[rows]),
+            "dice_median": float(np.median(dice[rows])),
+            "iou_mean": _mean(iou[rows]),
+        }
 
     second = [2 * one.second[1] / (one.second[0] + one.found[1]) for one in drawn if one.second is not None]
-    return {"slices": len(drawn), **_with_intervals(measures, [one.item.group for one in drawn]),
-            "slices_touched": _rounded(_mean(common > 0)),
-            "dice_with_second_reader": _rounded(_mean(np.array(second))), **false_masks(outlined)}
+    return {
+        "slices": len(drawn),
+        **_with_intervals(measures, [one.item.group for one in drawn]),
+        "slices_touched": _rounded(_mean(common > 0)),
+        "dice_with_second_reader": _rounded(_mean(np.array(second))),
+        **false_masks(outlined),
+    }
 
 
 def false_masks(outlined: Sequence[Outlined]) -> Figure:
     """Part of the pictures without tumour that get a mask of at least so many px in either channel."""
     sizes = np.array([max(one.found) for one in outlined if not one.item.tumour])
-    return {"healthy": len(sizes),
-            "false_mask_rate_by_px": {str(px): _rounded(_mean(sizes >= px)) for px in SMALLEST_PX}}
+    return {
+        "healthy": len(sizes),
+        "false_mask_rate_by_px": {str(px): _rounded(_mean(sizes >= px)) for px in SMALLEST_PX},
+    }
 
 
 def _with_intervals(measures: Callable[[NDArray[np.intp]], dict[str, float]], groups: Sequence[str]) -> Figure:
@@ -108,8 +144,10 @@ def _with_intervals(measures: Callable[[NDArray[np.intp]], dict[str, float]], gr
         rows_of[group].append(row)
     clusters = [np.array(rows) for rows in rows_of.values()]
     rng = np.random.default_rng(0)
-    samples = [measures(np.concatenate([clusters[k] for k in rng.integers(len(clusters), size=len(clusters))]))
-               for _ in range(RESAMPLES)]
+    samples = [
+        measures(np.concatenate([clusters[k] for k in rng.integers(len(clusters), size=len(clusters))]))
+        for _ in range(RESAMPLES)
+    ]
     figures: Figure = {}
     for name, value in measures(np.arange(len(groups))).items():
         drawn = np.array([sample[name] for sample in samples])

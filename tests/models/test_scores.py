@@ -14,8 +14,18 @@ from models.scores import auc, calibration_error, dice, sigmoid
 
 
 def item(group: str, *, tumour: bool) -> Item:
-    return Item(source="lgg", file=Path("x"), mask=None, mask2=None, definition="flair", tumour=tumour, group=group,
-                split="val", plane="axial", doubtful=False)
+    return Item(
+        source="lgg",
+        file=Path("x"),
+        mask=None,
+        mask2=None,
+        definition="flair",
+        tumour=tumour,
+        group=group,
+        split="val",
+        plane="axial",
+        doubtful=False,
+    )
 
 
 def judged(logits: NDArray[np.float64], truth: NDArray[np.bool_], name: str = "lgg") -> Judged:
@@ -53,8 +63,10 @@ def test_calibration_finds_the_temperature_that_was_put_in() -> None:
 
 def test_the_threshold_reaches_its_sensitivity_with_every_part_weighing_the_same() -> None:
     rng = np.random.default_rng(2)
-    parts = [judged(rng.normal(2, 1, 400), np.ones(400, bool)),
-             judged(np.r_[rng.normal(0, 1, 50), rng.normal(-3, 1, 50)], np.arange(100) < 50, "web")]
+    parts = [
+        judged(rng.normal(2, 1, 400), np.ones(400, bool)),
+        judged(np.r_[rng.normal(0, 1, 50), rng.normal(-3, 1, 50)], np.arange(100) < 50, "web"),
+    ]
     found = calibrate(parts)
     recalls = [(sigmoid(part.logits[part.truth] / found.temperature) >= found.threshold - 1e-4) for part in parts]
     weights = [1 / 400, 1 / 100]
@@ -64,9 +76,11 @@ def test_the_threshold_reaches_its_sensitivity_with_every_part_weighing_the_same
 
 
 def test_volumes_are_compared_by_patient() -> None:
-    rows = [Outlined(item=item("a", tumour=True), drawn=100, common=(80, 0), found=(100, 0), second=None),
-            Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=(20, 0), second=None),
-            Outlined(item=item("b", tumour=True), drawn=50, common=(0, 0), found=(0, 0), second=None)]
+    rows = [
+        Outlined(item=item("a", tumour=True), drawn=100, common=(80, 0), found=(100, 0), second=None),
+        Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=(20, 0), second=None),
+        Outlined(item=item("b", tumour=True), drawn=50, common=(0, 0), found=(0, 0), second=None),
+    ]
     figures = lgg_figures(rows)
     assert figures["patients"] == 2
     assert figures["dice_mean"] == pytest.approx((160 / 220 + 0) / 2, abs=1e-4)
@@ -74,7 +88,11 @@ def test_volumes_are_compared_by_patient() -> None:
 
 
 def test_a_false_mask_counts_from_its_least_size_in_either_channel() -> None:
-    rows = [Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=found, second=None)
-            for found in ((0, 0), (0, 30), (60, 0), (5, 5))]
+    rows = [
+        Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=found, second=None)
+        for found in ((0, 0), (0, 30), (60, 0), (5, 5))
+    ]
     assert false_masks(rows) == {
-        "healthy": 4, "false_mask_rate_by_px": {"1": 0.75, "20": 0.5, "50": 0.25, "100": 0.0, "200": 0.0}}
+        "healthy": 4,
+        "false_mask_rate_by_px": {"1": 0.75, "20": 0.5, "50": 0.25, "100": 0.0, "200": 0.0},
+    }
