@@ -131,12 +131,22 @@ def test_validation_pictures_are_never_drawn(sets: Path) -> None:
     assert {drawn.cache.items[index].split for index in chosen} == {"train"}
 
 
-def test_outlines_are_known_only_where_somebody_drew_one_of_that_definition(sets: Path) -> None:
+def test_an_outline_tells_of_its_own_definition_everywhere_and_of_the_other_what_follows(sets: Path) -> None:
     drawn, rng = sampler(sets), np.random.default_rng(0)
-    core = drawn.draw("t1ce_tumour", rng, 64).target
-    assert (core[:, :, 0] == UNKNOWN).all()
-    assert set(np.unique(core[:, :, 1])) == {0, 1}
+    around, core = np.moveaxis(drawn.draw("t1ce_tumour", rng, 64).target, 2, 0)
+    assert set(np.unique(core)) == {0, 1}
+    assert (around[core == 1] == 1).all()
+    assert set(np.unique(around[core == 0])) == {UNKNOWN, 0}
     assert not drawn.draw("lgg_healthy", rng, 64).target.any()
+
+
+def test_no_core_lies_beyond_an_outlined_abnormality(sets: Path) -> None:
+    drawn = sampler(sets)
+    for seed in range(5):
+        abnormality, core = np.moveaxis(drawn.draw("lgg_tumour", np.random.default_rng(seed), 64).target, 2, 0)
+        assert set(np.unique(abnormality)) == {0, 1}
+        assert (core[abnormality == 0] == 0).all()
+        assert (core[abnormality == 1] == UNKNOWN).all()
 
 
 def test_a_mirrored_slice_has_no_tumour_and_the_head_stays(sets: Path) -> None:
