@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * SECONDS)]
 def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     home = tmp_path_factory.mktemp("home")
     settings = Settings(home=home, decoders=2, device_batch=4, roots={"examples": str(EXAMPLES)}, scan_seconds=300.0)
-    config = EngineConfig(cache=home / "engines")
+    config = EngineConfig(cache=settings.engines_folder)
     with Supervisor(settings, Stages(context_settings=SourcesConfig.of(settings), load_settings=config)) as started:
         yield started
 
