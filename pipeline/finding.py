@@ -30,12 +30,22 @@ class VolumeRule:
     span_mm: float = 10.0  # how far a run of slices that must agree reaches
     shortest: int = 2  # slices of a run, where slices are thick or their distance is not known
     longest: int = 5  # slices of a run, where slices are thin
+    threshold: float = 0.5  # of a run's mean; a classifier's own threshold is made for single slices, one of which
+    # is mistaken in nearly every healthy volume at the sensitivity that it is set for
+    review_low: float = 0.35
+    review_high: float = 0.6
     disagreeing_share: float = 0.002  # of a plane's pixels: a mask this large contradicts "no tumour"
 
     def run(self, slice_mm: float | None, slices: int) -> int:
         """Number of neighbouring slices that must agree."""
         wanted = self.shortest if slice_mm is None or slice_mm <= 0 else math.ceil(self.span_mm / slice_mm)
         return max(1, min(slices, max(self.shortest, min(self.longest, wanted))))
+
+
+def of_volume(pins: Sequence[ModelPin], rule: VolumeRule) -> tuple[ModelPin, ...]:
+    """The classifiers with the threshold and band that hold for runs of a volume's slices."""
+    bounds = {"threshold": rule.threshold, "review_low": rule.review_low, "review_high": rule.review_high}
+    return tuple(pin.model_copy(update=bounds) for pin in pins)
 
 
 def calibrated(logits: NDArray[np.float32], temperature: float) -> Probabilities:

@@ -133,7 +133,7 @@ def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.
         volume: the scan.
         shown: slices that the networks saw, from `look`.
         logits: by classifier, `(len(shown),)` float32, in the order of `shown`.
-        setting: pins with temperatures, thresholds and bands.
+        setting: pins with temperatures, thresholds and bands; a volume has the rule's own, unless the batch forces one.
 
     Raises:
         Broken: `internal`, a classifier's logits are missing, not finite or too few.
@@ -150,6 +150,8 @@ def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.
         each = np.zeros(len(volume.planes))
         each[list(shown)] = finding.calibrated(said, pin.temperature)
         probabilities[pin.name] = each
+    if len(volume.planes) > 1 and setting.options.threshold is None:
+        pins = finding.of_volume(pins, setting.rule)
     found = finding.verdict(probabilities, pins, volume.geometry.slice_mm, setting.rule)
     return Judged(
         finding=found,

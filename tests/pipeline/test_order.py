@@ -229,3 +229,15 @@ def test_the_published_schema_names_every_field_of_a_report() -> None:
     report = json.loads(GOLDEN.read_bytes())
     assert set(report) == set(schema["properties"])
     assert report["schema"] == schema["properties"]["schema"]["const"]
+
+
+def test_a_volume_has_a_threshold_of_its_own_unless_the_batch_forces_one() -> None:
+    """A slice at 20 % is an alarm where slices are screened; a run of them is none where volumes are."""
+    eager = pin("mobilenet", threshold=0.1, review_low=0.1, review_high=0.1)
+    files = dicom_series(6)
+    _, volume = concluded(ScanKind.DICOM, files, -1.386, used=setting(pins=(eager,)))
+    assert (volume.finding.label, volume.finding.threshold) == (Label.NO_TUMOUR, 0.5)
+    _, flat = concluded(ScanKind.PICTURE, [picture(head())], -1.386, used=setting(pins=(eager,)))
+    assert (flat.finding.label, flat.finding.threshold) == (Label.TUMOUR, 0.1)
+    _, forced = concluded(ScanKind.DICOM, files, -1.386, used=setting(pins=(eager,), options=Options(threshold=0.1)))
+    assert (forced.finding.label, forced.finding.threshold) == (Label.TUMOUR, 0.1)
