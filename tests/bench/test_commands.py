@@ -23,6 +23,7 @@ def ratios(report: Report) -> dict[str, float | None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_throughput_compares_with_the_loop_on_the_same_scans(tmp_path: Path) -> None:
     report = run(tmp_path, "throughput", "--scans", "6", "--rounds", "1")
     assert set(ratios(report)) == {"neurobatch", "loop, Keras predict"}
@@ -31,6 +32,7 @@ def test_throughput_compares_with_the_loop_on_the_same_scans(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_limit_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
     report = run(tmp_path, "limit", "--scans", "6", "--rounds", "1")
     assert ratios(report)["bare kernels"] == 1.0
@@ -38,6 +40,7 @@ def test_limit_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_stages_add_up(tmp_path: Path) -> None:
     report = run(tmp_path, "stages", "--scans", "6", "--rounds", "1")
     *each, whole, _ = report.rows
@@ -47,6 +50,7 @@ def test_stages_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_queue_carries_every_scan(tmp_path: Path) -> None:
     report = run(tmp_path, "queue", "--scans", "40", "--rounds", "1")
     figures = {row.name: row.median for row in report.rows}
@@ -56,6 +60,7 @@ def test_queue_carries_every_scan(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_engines_are_compared_with_keras(tmp_path: Path) -> None:
     report = run(tmp_path, "engines", "--pictures", "1", "--network", "mobilenet", "--rounds", "1")
     assert ratios(report)["mobilenet: keras float32, batch 1"] == 1.0
