@@ -26,7 +26,7 @@ from neurobatch.records import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = Path(__file__).resolve().parent / "pictures"
-EXAMPLE = "t1ce_meningioma.jpg"
+EXAMPLE = "composite_glioma.png"
 OVERLAYS = ("composite_glioma.png", "t1ce_glioblastoma_16bit.png", "t1ce_meningioma.jpg", "flair_glioblastoma.tif")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -73,7 +73,8 @@ def table_and_overlays(url: str) -> None:
             time.sleep(0.5)
         terminal = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
         show_batch(terminal, client.status(batch), client.results(batch))
-        terminal.save_svg(str(TARGET / "terminal.svg"), title="make run")
+        svg = terminal.export_svg(title="make run")
+        (TARGET / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL))  # else from a CDN
         row = Image.new("RGB", (SIDE * len(OVERLAYS), SIDE))
         for result in client.results(batch):
             for artifact in result.artifacts:
