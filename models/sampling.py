@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from models.augment import Picture, Ranges, border_level, mirrored, one_sided, pose, posed, toned
 from models.data import CHANNEL_OF, Cache, Item, View
 
-OEDEMA = 0.18  # of the picture's side, about 4 cm: how far from its core a tumour's abnormality reaches at most
 UNKNOWN = -1  # in a target: no reader drew an outline of this definition on this picture
 CHANNEL_OF_DEFINITION = {"flair": 0, "core": 1}
 POST_VISIBLE = 400  # px at 224: a smaller FLAIR abnormality is hardly seen on a contrast picture alone
@@ -124,21 +123,17 @@ def _three(picture: Picture) -> Picture:
 def _target(item: Item, view: View, tumour: bool, outline: NDArray[np.bool_]) -> NDArray[np.int8]:
     """What a segmenter should say: nothing on a healthy picture, else what a reader outlined and what follows from it.
 
-    A tumour's core lies within the abnormality around it. So where the abnormality was outlined there is no core beyond
-    it, and where a core was outlined there is abnormality in it, and none further away than oedema reaches. The rest
-    of the other definition is not known.
+    A tumour's core lies within the abnormality around it, so where the abnormality was outlined there is no core beyond
+    it. On pictures whose core was outlined (after contrast) the core is all of the abnormality that can be seen.
     """
     if not tumour:
         return np.zeros((*outline.shape, 2), np.int8)
     target = np.full((*outline.shape, 2), UNKNOWN, np.int8)
     if item.definition is None or view not in ("colour", "flair"):
         return target
-    abnormality, core = CHANNEL_OF_DEFINITION["flair"], CHANNEL_OF_DEFINITION["core"]
-    target[:, :, CHANNEL_OF_DEFINITION[item.definition]] = outline
-    if item.definition == "flair":
-        target[~outline, core] = 0
+    if item.definition == "core":
+        target[:] = outline[:, :, None]
     else:
-        away = cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, 3)
-        target[away > OEDEMA * outline.shape[0], abnormality] = 0
-        target[outline, abnormality] = 1
+        target[:, :, CHANNEL_OF_DEFINITION["flair"]] = outline
+        target[~outline, CHANNEL_OF_DEFINITION["core"]] = 0
     return target
