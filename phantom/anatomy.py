@@ -34,7 +34,7 @@ def cut(subject: Subject, plane: Plane, lesion: Lesion | None = None) -> Section
     window = skull.around(plane, subject.size, subject.narrowing)
     plane = plane.part(*window)
     real = plane.points if lesion is None else lesion.undo_push(plane.points)
-    standard = real / subject.size[:, None, None] + 1.8 * plane.fields(subject.drift)
+    standard = real / subject.size[:, None, None] + 1.2 * plane.fields(subject.drift)
     canvas = Canvas(plane=plane, points=standard, size=subject.size)
     ripple, grain = plane.field(subject.ripple), plane.field(subject.grain)
     bend = plane.fields(subject.bend)
@@ -44,7 +44,7 @@ def cut(subject: Subject, plane: Plane, lesion: Lesion | None = None) -> Section
     skull.lay_base(canvas, inside, parts.nearest, grain)
     skull.lay_face(canvas, grain)
     brain.lay(canvas, subject, parts, bend, grain)
-    deep.lay(canvas, subject, canvas.points + 0.9 * bend, inside, grain)
+    deep.lay(canvas, subject, canvas.points + 0.5 * bend, inside, grain)
     whole = core = np.zeros(plane.shape)
     if lesion is not None:
         whole, core = lesion.lay(canvas, inside)

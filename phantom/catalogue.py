@@ -37,7 +37,7 @@ class Order:
     size: int  # rows and columns
     deep: bool = False  # 16 bits a sample (grey PNG or TIFF)
     slices: int = 20  # of a volume
-    thickness: float = 5.0  # mm from slice to slice of a volume
+    thickness: float = 4.0  # mm from slice to slice of a volume
 
 
 @dataclass(frozen=True, kw_only=True)

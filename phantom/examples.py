@@ -10,22 +10,22 @@ def _picture(name: str, seed: int, look: Look, lesion: LesionKind | None = None,
 
 
 ORDERS: tuple[Order, ...] = (
-    _picture("flair_healthy.png", 103, Look.FLAIR),
-    _picture("flair_glioma.png", 101, Look.FLAIR, LesionKind.GLIOMA),
-    _picture("composite_healthy.png", 104, Look.COMPOSITE),
-    _picture("composite_glioma.png", 105, Look.COMPOSITE, LesionKind.GLIOMA),
+    _picture("flair_healthy.png", 202, Look.FLAIR),
+    _picture("flair_glioma.png", 200, Look.FLAIR, LesionKind.GLIOMA),
+    _picture("composite_healthy.png", 204, Look.COMPOSITE),
+    _picture("composite_glioma.png", 213, Look.COMPOSITE, LesionKind.GLIOMA),
     _picture("flair_healthy_16bit.png", 106, Look.FLAIR, deep=True),
-    _picture("t1ce_glioblastoma_16bit.png", 107, Look.T1CE, LesionKind.GLIOBLASTOMA, deep=True),
+    _picture("t1ce_glioblastoma_16bit.png", 221, Look.T1CE, LesionKind.GLIOBLASTOMA, deep=True),
     _picture("t2_healthy.jpg", 108, Look.T2),
-    _picture("t1ce_meningioma.jpg", 109, Look.T1CE, LesionKind.MENINGIOMA),
+    _picture("t1ce_meningioma.jpg", 222, Look.T1CE, LesionKind.MENINGIOMA),
     _picture("t1_healthy.tif", 110, Look.T1),
-    _picture("flair_glioblastoma.tif", 111, Look.FLAIR, LesionKind.GLIOBLASTOMA),
+    _picture("flair_glioblastoma.tif", 224, Look.FLAIR, LesionKind.GLIOBLASTOMA),
     Order(
-        name="dicom_flair_glioma", seed=112, kind=Kind.DICOM, look=Look.FLAIR,
+        name="dicom_flair_glioma", seed=231, kind=Kind.DICOM, look=Look.FLAIR,
         lesion=LesionKind.GLIOMA, size=160,
     ),
     Order(
-        name="nifti_flair_healthy.nii.gz", seed=113, kind=Kind.NIFTI, look=Look.FLAIR, lesion=False, size=160,
+        name="nifti_flair_healthy.nii.gz", seed=239, kind=Kind.NIFTI, look=Look.FLAIR, lesion=False, size=160,
     ),
 )  # fmt: skip
 

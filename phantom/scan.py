@@ -19,7 +19,7 @@ SHOWN: dict[Look, tuple[LesionKind, ...]] = {
     Look.T1: (LesionKind.GLIOBLASTOMA,),
     Look.T1CE: (LesionKind.GLIOBLASTOMA, LesionKind.MENINGIOMA),
     Look.FLAIR: (LesionKind.GLIOMA, LesionKind.GLIOBLASTOMA),
-    Look.T2: (LesionKind.GLIOMA, LesionKind.GLIOBLASTOMA),
+    Look.T2: (LesionKind.GLIOMA,),
     Look.PD: (LesionKind.GLIOMA, LesionKind.GLIOBLASTOMA),
     Look.COMPOSITE: (LesionKind.GLIOMA, LesionKind.GLIOBLASTOMA),
 }
@@ -93,4 +93,4 @@ class Scan:
 
 
 _ISOCENTRE = 7.0  # mm by which the middle of the picture lies behind the middle of the brain's coordinates
-_SINGLE = (4.0, 28.0)  # mm: levels of single pictures of healthy heads
+_SINGLE = (11.0, 21.0)  # mm: levels of single pictures of healthy heads

@@ -37,8 +37,8 @@ class Subject:
 
         return cls(
             size=rng.uniform(0.95, 1.03) * rng.uniform(0.97, 1.03, 3) * np.array([0.98, 1.01, 1.0]),
-            pose=rotation(np.radians(rng.normal(0, (2.5, 1.5, 3.0), 3))),
-            atrophy=float(rng.beta(1.4, 3.2)),
+            pose=rotation(np.radians(rng.normal(0, (2.0, 0.7, 2.0), 3))),
+            atrophy=float(0.75 * rng.beta(1.4, 3.2)),
             narrowing=float(rng.uniform(0.06, 0.15)),
             skull=float(rng.uniform(4.6, 6.8)),
             scalp=float(rng.uniform(3.0, 6.0)),

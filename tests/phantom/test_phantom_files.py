@@ -73,11 +73,11 @@ def test_a_series_is_one_volume_of_an_axial_head_mr() -> None:
     steps = np.diff((places * normals).sum(axis=1))
     assert np.allclose(normals, normals[0])
     assert abs(normals[0][2]) > 0.97  # axial, within the few degrees by which a head is turned
-    assert np.allclose(steps, 5.0, atol=1e-6)
+    assert np.allclose(steps, 4.0, atol=1e-6)
     assert np.allclose(np.diff(places, axis=0), steps[:, None] * normals[0], atol=1e-5)  # no shear
     assert [int(d.InstanceNumber) for d in series] == [1, 2, 3, 4, 5, 6]
     assert {(d.Modality, d.BodyPartExamined, d.Rows, d.Columns) for d in series} == {("MR", "HEAD", 64, 64)}
-    assert {float(d.SliceThickness) for d in series} == {float(d.SpacingBetweenSlices) for d in series} == {5.0}
+    assert {float(d.SliceThickness) for d in series} == {float(d.SpacingBetweenSlices) for d in series} == {4.0}
 
 
 def test_a_series_has_one_study_and_series_and_an_instance_for_each_slice_all_below_2_25() -> None:
