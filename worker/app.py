@@ -22,7 +22,7 @@ from storage.broker import CONNECT_SECONDS, connect
 from storage.leases import Leases
 from storage.ledger import Ledger
 from storage.objects import probe
-from storage.opening import open_store
+from storage.opening import open_configured
 from storage.progress import Progress
 from storage.ringing import Queues, Ringer, celery_settings
 from worker.engines import EngineConfig
@@ -31,7 +31,7 @@ from worker.messages import Network
 from worker.planning import SEGMENTER, Planner
 from worker.recovery import Recovery
 from worker.shards import STOP_SECONDS, Desk, Shards
-from worker.sources import SourcesConfig, s3_options
+from worker.sources import SourcesConfig
 from worker.supervisor import Stages, Supervisor
 from worker.tasks import register
 from worker.watching import DEAF_SECONDS, HANDS, Watch
@@ -94,7 +94,7 @@ class Parts:
             raise Broken(
                 Code.BAD_SETTING, "NEUROBATCH_BROKER is not set; `neurobatch serve` brings a broker of its own."
             )
-        store = open_store(settings.store_url, s3_options(settings))
+        store = open_configured(settings)
         probe(store)
         client = connect(settings.broker)
         bells = Bells(client)

@@ -16,7 +16,7 @@ from storage import names
 from storage.ledger import Ledger, split_lines
 from storage.names import BatchKey
 from storage.objects import Objects, S3Options, open_seekable
-from storage.opening import open_store
+from storage.opening import open_store, s3_options
 from storage.roots import Roots, folder_of
 from worker.folders import Entry, Opened, Tree
 
@@ -41,20 +41,6 @@ class SourcesConfig:
     def of(cls, settings: Settings) -> "SourcesConfig":
         """The configuration that these settings ask for. Raises `Broken(bad_setting)`."""
         return cls(store=settings.store_url, s3=s3_options(settings), roots=Roots.of(settings))
-
-
-def s3_options(settings: Settings) -> S3Options:
-    """How these settings reach S3."""
-    secret, session = settings.s3_secret_key, settings.s3_session_token
-    return S3Options(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region,
-        path_style=settings.s3_path_style,
-        access_key=settings.s3_access_key,
-        secret_key=secret.get_secret_value() if secret else None,
-        session_token=session.get_secret_value() if session else None,
-        ca_bundle=settings.s3_ca_bundle,
-    )
 
 
 def sources_from(ledger: Ledger, batch: Batch, start: int) -> Iterator[tuple[int, Source]]:

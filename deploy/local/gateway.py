@@ -15,9 +15,8 @@ from storage import names
 from storage.endings import cancel, delete
 from storage.ledger import Ledger
 from storage.names import BatchKey, batch_key
-from storage.opening import open_store
+from storage.opening import open_configured
 from storage.status import StatusReader
-from worker.sources import s3_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,4 +99,4 @@ def open_local(settings: Settings | None = None) -> LocalGateway:
 
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger in the store that the settings name."""
-    return Ledger(open_store(settings.store_url, s3_options(settings)))
+    return Ledger(open_configured(settings))
