@@ -1,10 +1,8 @@
-"""Labelled pictures to train and to evaluate on, read from folders in the layout of the test data.
+"""Labelled pictures to train and to evaluate on: what is known of each, its planes, and many of them prepared.
 
-A set is a folder with `slices.csv` (LGG: columns patient, slice, file, mask, tumour_pixels, split; T1ce: also
-class) or with `images.csv` (web: file, label, source, group, split, mask, mask_source). In masks 255 is tumour.
+Which there are is read from the tables of their sets (`models.sets`).
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -40,78 +38,10 @@ class Item:
     split: str  # train, val
     plane: str  # axial, coronal, sagittal; empty where it is not stated
     doubtful: bool  # somebody who looked at it doubts the label
-
-
-def read_sets(folder: Path) -> list[Item]:
-    """Read every set in `folder`: it is a set itself, or holds sets as sub-folders.
-
-    Raises:
-        Refused: `no_sources`, there is no set here.
-    """
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    items = [item for place in places for item in _read_set(place)]
-    if not items:
-        raise Refused(Code.NO_SOURCES, "the folder holds no slices.csv and no images.csv")
-    return items
-
-
-def _read_set(folder: Path) -> list[Item]:
-    slices, images = folder / "slices.csv", folder / "images.csv"
-    if slices.is_file():
-        rows = _rows(slices)
-        return [_core(folder, row) if "class" in row else _flair(folder, row) for row in rows]
-    return [_web(folder, row) for row in _rows(images)] if images.is_file() else []
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _flair(folder: Path, row: dict[str, str]) -> Item:
-    return Item(
-        source="lgg",
-        file=folder / row["file"],
-        mask=folder / row["mask"],
-        mask2=None,
-        definition="flair",
-        tumour=int(row["tumour_pixels"]) > 0,
-        group=row["patient"],
-        split=row["split"],
-        plane="axial",
-        doubtful=False,
-    )
-
-
-def _core(folder: Path, row: dict[str, str]) -> Item:
-    second = row.get("mask2")
-    return Item(
-        source="t1ce",
-        file=folder / row["file"],
-        mask=folder / row["mask"],
-        mask2=folder / second if second else None,
-        definition="core",
-        tumour=int(row["tumour_pixels"]) > 0,
-        group=row["patient"],
-        split=row["split"],
-        plane=row["plane"],
-        doubtful=False,
-    )
-
-
-def _web(folder: Path, row: dict[str, str]) -> Item:
-    return Item(
-        source=row["source"],
-        file=folder / row["file"],
-        mask=folder / row["mask"] if row["mask"] else None,
-        mask2=None,
-        definition="core" if row["mask"] else None,
-        tumour=row["label"] == "yes",
-        group=row["group"],
-        split=row["split"],
-        plane="",
-        doubtful=bool(row.get("note")),
-    )
+    kind: str = ""  # what the set says of it beyond yes and no: glioma, meningioma, …
+    number: int = 0  # of the slice in its volume
+    row: int = 0  # in its set's table, where the header is row 1
+    table: Literal["slices", "images"] = "slices"  # which of a set's two tables it stands in
 
 
 def read_plane(file: Path, view: View = "colour") -> NDArray[np.uint8]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import Item, read_sets
+from models.data import Item
 from models.engines.seam import Engine
 from models.figures import Figure, by_patient, classifier_figures, core_figures, lgg_figures
 from models.judging import Judged, Part, logits_of, outlines_of, parts_of
 from models.registry import Network
+from models.sets import read_sets
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
 
@@ -31,7 +32,7 @@ def evaluate(network: Network, weights: Path, data: Path, engine: Engine, split:
         A JSON-able tree: what was measured by what, and the figures of each part.
 
     Raises:
-        Refused: `no_sources`, there is no set here, or no row of this split.
+        Refused: `no_set`, there is no set here, or no row of this split.
     """
     items = items_of(data, split)
     if network.kind == "classifier":
@@ -60,11 +61,11 @@ def items_of(data: Path, split: str | None) -> list[Item]:
     """The rows of a split, or all.
 
     Raises:
-        Refused: `no_sources`, there is no set here, or no row of this split.
+        Refused: `no_set`, there is no set here, or no row of this split.
     """
     items = [item for item in read_sets(data) if split is None or item.split == split]
     if not items:
-        raise Refused(Code.NO_SOURCES, f"no row of these sets is of the split {split!r}")
+        raise Refused(Code.NO_SET, f"No row of these sets is of the split {split!r}.")
     return items
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import keras
 
 from models.augment import Ranges
-from models.data import Cache, Item, View, open_cache, read_sets
+from models.data import Cache, Item, View, open_cache
 from models.engines.seam import SIDE
 from models.features import FeatureBatches, rest_of, stem_of, training_features, validation_features
 from models.losses import outline_loss
 from models.networks import NETWORKS, Architecture
 from models.sampling import Batches, Sampler
+from models.sets import read_sets
 from models.validate import auc_score, classifier_score, logits_of_features, segmenter_score
 
 Score = Callable[[], tuple[float, dict[str, float]]]

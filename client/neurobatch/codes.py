@@ -45,6 +45,8 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request", "The request is not well formed.", 400
     INVALID_FIELD = "invalid_field", "A field has a value that is not allowed.", 422
     NO_SOURCES = "no_sources", "The batch names nothing to read: send files, or name objects or paths.", 422
+    NO_SET = "no_set", "There is no set of labelled pictures here.", 422
+    BAD_TABLE = "bad_table", "A table cannot be used as it is.", 422
     NOT_FOUND = "not_found", "There is no such thing here.", 404
     METHOD_NOT_ALLOWED = "method_not_allowed", "This address does not answer to that method.", 405
     NOT_ACCEPTABLE = "not_acceptable", "None of the asked-for media types can be given.", 406

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.augment import Ranges, mirrored, one_sided, pose, posed, toned
-from models.data import Item, View, open_cache, read_plane, read_sets
+from models.data import Item, View, open_cache, read_plane
 from models.sampling import UNKNOWN, Batches, Sampler
-from neurobatch.codes import Code
+from models.sets import read_sets
 from neurobatch.errors import Refused
 
 
@@ -80,25 +80,6 @@ def sets(tmp_path: Path) -> Path:
         ],
     )
     return tmp_path
-
-
-def test_every_layout_is_read(sets: Path) -> None:
-    items = read_sets(sets)
-    assert [(item.source, item.tumour, item.definition) for item in items] == [
-        ("lgg", True, "flair"),
-        ("lgg", False, "flair"),
-        ("t1ce", True, "core"),
-        ("t1ce", True, "core"),
-        ("navoneel", True, "core"),
-        ("navoneel", False, None),
-    ]
-    assert read_sets(sets / "t1ce") == [item for item in items if item.source == "t1ce"]
-
-
-def test_a_folder_without_a_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused) as refusal:
-        read_sets(tmp_path)
-    assert refusal.value.code == Code.NO_SOURCES
 
 
 def test_a_view_is_the_channel_of_its_sequence(sets: Path) -> None:
