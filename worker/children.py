@@ -4,8 +4,11 @@ A child is started by `spawn`. A thread of the supervisor reads its pipe and ano
 no child that hangs can hold up the supervisor; a thread of the child reads the other end, so that a child
 ends itself when the supervisor is gone, whatever it is doing. Signals of the terminal or of an init system
 are for the supervisor: children ignore them.
+
+What passes through the pipe is lists of messages: each pickle and each wake-up costs more than what most messages say.
 """
 
+import contextlib
 import ctypes
 import logging
 import multiprocessing
@@ -51,8 +54,10 @@ class Role:
 class Child:
     """One child process, as the supervisor sees it. All methods return at once."""
 
-    def __init__(self, role: Role, heard: Callable[["Child", Any], None], gone: Callable[["Child"], None]) -> None:
-        """Start it. `heard` gets each message, then `gone` comes once; both in a thread of the child's own."""
+    def __init__(
+        self, role: Role, heard: Callable[["Child", list[Any]], None], gone: Callable[["Child"], None]
+    ) -> None:
+        """Start it. `heard` gets what it says, then `gone` comes once; both in a thread of the child's own."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=child_main, args=(theirs,), name=role.name, daemon=True)
@@ -115,11 +120,23 @@ class Child:
 
     def _write(self) -> None:
         try:
-            while (message := self._outbox.get()) is not _STOP:
-                self._pipe.send(message)
+            self._pipe.send(self._outbox.get())  # its role
+            while messages := self._unsent():
+                self._pipe.send(messages)
             self._pipe.send_bytes(_FAREWELL)
         except (OSError, pickle.PicklingError, TypeError, AttributeError):
             self._process.kill()  # the reader sees its end and tells
+
+    def _unsent(self) -> list[Any]:
+        """All that waits to be sent, once something does; nothing where it is to end."""
+        messages = [self._outbox.get()]
+        with contextlib.suppress(queue.Empty):
+            while messages[-1] is not _STOP:
+                messages.append(self._outbox.get_nowait())
+        if messages[-1] is _STOP:
+            messages.pop()
+            self._outbox.put(_STOP)  # for the next time
+        return messages
 
 
 class Link:
@@ -128,6 +145,7 @@ class Link:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._held: list[Any] = []
         self.heard = 0  # messages taken by `receive`
 
     def listen(self) -> None:
@@ -143,14 +161,20 @@ class Link:
         self.heard += 1
         return message
 
+    def hold(self, message: Any) -> None:
+        """Say something together with what is sent next."""
+        self._held.append(message)
+
     def send(self, message: Any) -> None:
-        """Say something; blocks while the pipe is full."""
-        self._pipe.send(message)
+        """Say something now, and what was held back before it; blocks while the pipe is full."""
+        messages, self._held = [*self._held, message], []
+        self._pipe.send(messages)
 
     def _read(self) -> None:
         try:
             while True:
-                self.inbox.put(self._pipe.recv())
+                for message in self._pipe.recv():
+                    self.inbox.put(message)
         finally:
             os._exit(0)
 

@@ -110,6 +110,7 @@ class Decoder:
                 self._attempt(desk, functools.partial(self._take, desk, message))
 
     def _tell(self, task: int | None) -> None:
+        """Say what comes next, and with it what came of the last: it must be known before anything is touched."""
         held = sum(desk.feed.held for desk in self._desks.values() if desk.feed is not None)
         self._link.send(At(task=task, heard=self._link.heard, held=held))
 
@@ -124,15 +125,15 @@ class Decoder:
 
     def _finish(self, task: int, word: Done | Failed) -> None:
         del self._desks[task]
-        self._link.send(word)
+        self._link.hold(word)
 
     def _call(self, run: Run) -> None:
         try:
             value = run.function(*run.arguments)
         except Exception as error:  # noqa: BLE001  the edge of a call: its fault is raised in the supervisor
-            self._link.send(Failed(task=run.task, error=told(error)))
+            self._link.hold(Failed(task=run.task, error=told(error)))
         else:
-            self._link.send(Done(task=run.task, value=value))
+            self._link.hold(Done(task=run.task, value=value))
 
     def _drop(self, drop: Drop) -> None:
         """Forget a task, also what waits for it here; where its last word was said already, no other follows."""
@@ -143,7 +144,7 @@ class Decoder:
         if desk is not None:
             desk.flow.close()
         if desk is not None or any(isinstance(message, Start | Run) for message in unbegun):
-            self._link.send(Dropped(task=drop.task))
+            self._link.hold(Dropped(task=drop.task))
 
     def _advance(self, desk: Desk, verdicts: tuple[Verdict, ...] | None) -> None:
         """Run the flow up to its next feed, and want slots for the first parts of it."""
@@ -163,7 +164,7 @@ class Decoder:
         """A part is known by the index of its first slice."""
         count = min(self._part, feed.count - desk.asked)
         if count > 0:
-            self._link.send(Want(task=desk.task, part=desk.asked, count=count))
+            self._link.hold(Want(task=desk.task, part=desk.asked, count=count))
             desk.asked += count
 
     def _fill(self, desk: Desk, grant: Grant) -> None:
@@ -173,7 +174,7 @@ class Decoder:
         size = feed.networks[0].size
         for index, slot in enumerate(grant.slots, start=grant.part):
             self._arena.picture(slot, size)[:] = feed.prepare(index)
-        self._link.send(Filled(task=desk.task, part=grant.part, slots=grant.slots, networks=feed.networks))
+        self._link.hold(Filled(task=desk.task, part=grant.part, slots=grant.slots, networks=feed.networks))
 
     def _take(self, desk: Desk, answer: Answer) -> None:
         feed = desk.feed
@@ -186,7 +187,7 @@ class Decoder:
                 continue
             for index, slot in enumerate(answer.slots, start=answer.part):
                 values[index] = self._arena.mask(slot, network.size)
-        self._link.send(Taken(task=desk.task, part=answer.part))
+        self._link.hold(Taken(task=desk.task, part=answer.part))
         desk.judged += count
         self._want(desk, feed)
         if desk.judged == feed.count:

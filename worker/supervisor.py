@@ -342,8 +342,12 @@ class Supervisor:
     def _start(self, role: Role, owner: Crew | Device) -> Child:
         """Always in the supervisor's own thread: children die with the thread that started them."""
 
-        def heard(child: Child, message: Any) -> None:
-            self._events.put(functools.partial(owner.hear, child, message))
+        def hear(child: Child, messages: list[Any], now: float) -> None:
+            for message in messages:
+                owner.hear(child, message, now)
+
+        def heard(child: Child, messages: list[Any]) -> None:
+            self._events.put(functools.partial(hear, child, messages))
 
         def gone(child: Child) -> None:
             if not self._closing:
