@@ -1,6 +1,7 @@
 """The shipped networks: names, files, digests, and what turns their outputs into a verdict.
 
-Read from `weights/registry.json`, which `python -m models.publish` writes. Imports no TensorFlow, OpenCV or pydicom.
+Read from `weights/registry.json`, which `python -m models.publish` writes, and from `series.json`, which holds the
+rules by which a classifier's slices make the verdict on a series. Imports no TensorFlow, OpenCV or pydicom.
 """
 
 import hashlib
@@ -13,12 +14,13 @@ from typing import Any, Literal
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
-from neurobatch.records import ModelPin
+from neurobatch.records import ModelPin, SeriesRule
 
 FOLDER = Path(__file__).parent
 WEIGHTS = FOLDER / "weights"
 CARDS = FOLDER / "cards"
 TABLE = WEIGHTS / "registry.json"
+SERIES = FOLDER / "series.json"  # `python -m models.series` writes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Network:
                 "review_high": self.review_high,
                 "channels": self.channels,
                 "forced": profile is not None and profile != self.profile,
+                "series": series_rules().get(self.name),
             }
         )
 
@@ -79,6 +82,20 @@ def networks() -> dict[str, Network]:
         return {row["name"]: Network(**{**row, "channels": tuple(row["channels"])}) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Broken(Code.WEIGHTS_DAMAGED, "the table of networks is missing or damaged") from error
+
+
+@cache
+def series_rules(file: Path = SERIES) -> dict[str, SeriesRule]:
+    """The fitted rules for series by classifier.
+
+    Raises:
+        Broken: `weights_damaged`, the file is missing or not well formed.
+    """
+    try:
+        rules: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["rules"]
+        return {name: SeriesRule.model_validate(rule) for name, rule in rules.items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise Broken(Code.WEIGHTS_DAMAGED, "the rules for series are missing or damaged") from error
 
 
 def open_weights(name: str, folder: Path = WEIGHTS) -> Path:

@@ -1,13 +1,11 @@
 """From what classifiers say of each slice to the verdict on a scan, with the reasons why a person should
 look.
 
-A picture's probability is its own. A volume's is the largest mean over neighbouring slices: a tumour spans
-several slices,
-a false alarm mostly one, so a run of slices as long as a small lesion must agree. Slices without content
-count as 0.
+A picture's probability is its own. A series' comes of all its slices, and of its masks where there are, by
+the rule that its
+classifier is pinned to: `pipeline.series`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,36 +14,31 @@ from numpy.typing import NDArray
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
-from neurobatch.records import ClassifierVerdict, Finding, Label, ModelPin
+from neurobatch.records import ClassifierVerdict, Finding, Label, ModelPin, SeriesForm, SeriesRule
+from pipeline.series import Evidence, weighed
 
 PROBABILITY_DIGITS = 4  # what is written, and so what is compared with the threshold
+DISAGREEING_SHARE = 0.002  # of a picture's pixels: a mask this large contradicts "no tumour"
+
+_EVEN = SeriesForm(offset=0.0, temperature=1.0, threshold=0.5, review_low=0.35, review_high=0.6)
+UNFITTED = SeriesRule(
+    name="neighbours", version=0, span_mm=15.0, shortest=3, head_mm=150.0, clip=6.0, floor=0.001, mask_from=0.35,
+    alone=_EVEN, with_mask=_EVEN,
+)  # fmt: skip
+"""For a classifier that no rule was fitted to: what more than half of a run's slices say, as it is."""
 
 Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeRule:
-    """How slices make the verdict on a volume; a record, so that it can be fitted."""
+class Vote:
+    """What one classifier says of a scan."""
 
-    span_mm: float = 10.0  # how far a run of slices that must agree reaches
-    shortest: int = 2  # slices of a run, where slices are thick or their distance is not known
-    longest: int = 5  # slices of a run, where slices are thin
-    threshold: float = 0.5  # of a run's mean; a classifier's own threshold is made for single slices, one of which
-    # is mistaken in nearly every healthy volume at the sensitivity that it is set for
-    review_low: float = 0.35
-    review_high: float = 0.6
-    disagreeing_share: float = 0.002  # of a plane's pixels: a mask this large contradicts "no tumour"
-
-    def run(self, slice_mm: float | None, slices: int) -> int:
-        """Number of neighbouring slices that must agree."""
-        wanted = self.shortest if slice_mm is None or slice_mm <= 0 else math.ceil(self.span_mm / slice_mm)
-        return max(1, min(slices, max(self.shortest, min(self.longest, wanted))))
-
-
-def of_volume(pins: Sequence[ModelPin], rule: VolumeRule) -> tuple[ModelPin, ...]:
-    """The classifiers with the threshold and band that hold for runs of a volume's slices."""
-    bounds = {"threshold": rule.threshold, "review_low": rule.review_low, "review_high": rule.review_high}
-    return tuple(pin.model_copy(update=bounds) for pin in pins)
+    verdict: ClassifierVerdict
+    review_low: float  # probabilities from here …
+    review_high: float  # … to here need review
+    mask_from: float  # probability from which a mask is worth drawing
+    evidence: Evidence | None = None  # of a series
 
 
 def calibrated(logits: NDArray[np.float32], temperature: float) -> Probabilities:
@@ -56,23 +49,49 @@ def calibrated(logits: NDArray[np.float32], temperature: float) -> Probabilities
     return np.round(1.0 / (1.0 + np.exp(-scaled)), PROBABILITY_DIGITS)
 
 
-def of_scan(probabilities: Probabilities, run: int) -> float:
-    """A scan's probability: the largest mean over `run` neighbouring slices of `(n,)` probabilities."""
-    means = np.convolve(probabilities, np.full(run, 1.0 / run), mode="valid")
-    return round(float(min(1.0, max(0.0, means.max()))), PROBABILITY_DIGITS)
+def of_picture(probabilities: Mapping[str, Probabilities], pins: Sequence[ModelPin]) -> tuple[Vote, ...]:
+    """The votes on a picture: each classifier's probability `(1,)` against its own threshold and band."""
+    return tuple(
+        _vote(pin, float(_said(probabilities, pin)[0]), pin, mask_from=min(pin.review_low, pin.threshold))
+        for pin in pins
+    )
 
 
-def verdict(
-    probabilities: Mapping[str, Probabilities], pins: Sequence[ModelPin], slice_mm: float | None, rule: VolumeRule
-) -> Finding:
+def of_series(
+    probabilities: Mapping[str, Probabilities],
+    pins: Sequence[ModelPin],
+    slice_mm: float | None,
+    *,
+    shares: Probabilities | None = None,
+    forced: bool = False,
+) -> tuple[Vote, ...]:
+    """The votes on a series.
+
+    Args:
+        probabilities: for each classifier by name, calibrated, `(n,)`; 0 for slices that show nothing.
+        pins: the classifiers that were asked.
+        slice_mm: distance between slices, where it is known.
+        shares: `(n,)`, of each plane that its mask covers; None where nothing was segmented.
+        forced: the batch forces a threshold: the pins' own threshold and band hold, not the rule's.
+
+    Raises:
+        Broken: `internal`, a classifier's probabilities are missing.
+    """
+    votes = []
+    for pin in pins:
+        rule = pin.series or UNFITTED
+        evidence = weighed(_said(probabilities, pin), shares, slice_mm, rule)
+        bounds = pin if forced else evidence.form
+        low = min(rule.mask_from, bounds.review_low, bounds.threshold)
+        votes.append(_vote(pin, evidence.probability, bounds, mask_from=low, evidence=evidence))
+    return tuple(votes)
+
+
+def verdict(votes: Sequence[Vote]) -> Finding:
     """Judge a scan.
 
     Args:
-        probabilities: for each classifier by name, calibrated, `(n,)`, one for each slice; 0 for empty
-            slices.
-        pins: the classifiers that were asked, one or two.
-        slice_mm: distance between slices, where it is known.
-        rule: how slices make a verdict.
+        votes: of the classifiers that were asked, one or two.
 
     Returns:
         One classifier: its own verdict. Two: the mean of their probabilities against the mean of their
@@ -80,25 +99,24 @@ def verdict(
         review where they disagree. Review too where a probability lies in a classifier's band.
 
     Raises:
-        Broken: `internal`, there is no classifier, or one without probabilities.
+        Broken: `internal`, there is no vote.
     """
-    if not pins or any(pin.name not in probabilities for pin in pins):
+    if not votes:
         raise Broken(Code.INTERNAL, "a verdict needs the probabilities of every classifier")
-    votes = [_vote(probabilities[pin.name], pin, slice_mm, rule) for pin in pins]
-    probability = _mean([vote.probability for vote in votes])
-    threshold = _mean([vote.threshold for vote in votes])
-    low, high = _mean([pin.review_low for pin in pins]), _mean([pin.review_high for pin in pins])
+    probability = _mean([vote.verdict.probability for vote in votes])
+    threshold = _mean([vote.verdict.threshold for vote in votes])
+    low, high = _mean([vote.review_low for vote in votes]), _mean([vote.review_high for vote in votes])
     reasons: list[Code] = []
     if low <= probability <= high and low < high:
         reasons.append(Code.PROBABILITY_IN_BAND)
-    if len({vote.probability >= vote.threshold for vote in votes}) > 1:
+    if len({vote.verdict.probability >= vote.verdict.threshold for vote in votes}) > 1:
         reasons.append(Code.CLASSIFIERS_DISAGREE)
     label = Label.TUMOUR if probability >= threshold else Label.NO_TUMOUR
     return Finding(
         label=Label.NEEDS_REVIEW if reasons else label,
         probability=probability,
         threshold=threshold,
-        classifiers=tuple(votes),
+        classifiers=tuple(vote.verdict for vote in votes),
         reasons=tuple(reasons),
     )
 
@@ -109,40 +127,76 @@ def blank(pins: Sequence[ModelPin]) -> Finding:
     return Finding(label=Label.NEEDS_REVIEW, probability=0.0, threshold=threshold, reasons=(Code.BLANK,))
 
 
-def with_mask(finding: Finding, largest_share: float, rule: VolumeRule) -> Finding:
-    """Weigh a segmentation against the verdict.
+def picture_with_mask(finding: Finding, share: float) -> Finding:
+    """Weigh a picture's segmentation against the verdict.
 
     Args:
         finding: what the classifiers say.
-        largest_share: share of its plane that the largest mask of a slice covers; 0 where nothing was
-            segmented.
-        rule: when a mask is large enough to contradict.
+        share: of the picture's pixels that the mask covers.
 
     Returns:
         "No tumour" with a large mask needs review. "Tumour" without any mask stays: a mask never calms an
         alarm, but the
         disagreement is told.
     """
-    contradicts = finding.label is Label.NO_TUMOUR and largest_share >= rule.disagreeing_share
-    missing = finding.label is Label.TUMOUR and largest_share == 0
-    if not contradicts and not missing:
-        return finding
-    label = Label.NEEDS_REVIEW if contradicts else finding.label
-    return finding.model_copy(update={"label": label, "reasons": (*finding.reasons, Code.MASK_DISAGREES)})
+    contradicts = finding.label is Label.NO_TUMOUR and share >= DISAGREEING_SHARE
+    missing = finding.label is Label.TUMOUR and share == 0
+    return _disagreeing(finding, review=contradicts) if contradicts or missing else finding
 
 
-def wants_mask(finding: Finding, segment: str) -> bool:
+def series_with_mask(alone: Finding, joint: Finding, share: float) -> Finding:
+    """The verdict on a series that was segmented.
+
+    Args:
+        alone: what the classifiers say.
+        joint: what they and the masks say together.
+        share: of its plane that the largest mask of a slice covers.
+
+    Returns:
+        The joint verdict. Where it is "no tumour" though the classifiers alone say "tumour" it needs review; "tumour"
+        without any mask stays: a mask never calms an alarm, but the disagreement is told.
+    """
+    calmed = joint.label is Label.NO_TUMOUR and alone.label is Label.TUMOUR
+    missing = joint.label is Label.TUMOUR and share == 0
+    return _disagreeing(joint, review=calmed) if calmed or missing else joint
+
+
+def wants_mask(finding: Finding, votes: Sequence[Vote], segment: str) -> bool:
     """Whether a scan is segmented: with `positive`, all but those without a tumour and those without
     content.
     """
     if segment == "none" or Code.BLANK in finding.reasons:
         return False
-    return segment == "all" or finding.label is not Label.NO_TUMOUR
+    likely = finding.probability >= _mean([vote.mask_from for vote in votes])
+    return segment == "all" or likely or finding.label is not Label.NO_TUMOUR
 
 
-def _vote(probabilities: Probabilities, pin: ModelPin, slice_mm: float | None, rule: VolumeRule) -> ClassifierVerdict:
-    run = 1 if len(probabilities) == 1 else rule.run(slice_mm, len(probabilities))
-    return ClassifierVerdict(model=pin.name, probability=of_scan(probabilities, run), threshold=pin.threshold)
+def _said(probabilities: Mapping[str, Probabilities], pin: ModelPin) -> Probabilities:
+    if pin.name not in probabilities:
+        raise Broken(Code.INTERNAL, "a verdict needs the probabilities of every classifier")
+    return probabilities[pin.name]
+
+
+def _vote(
+    pin: ModelPin,
+    probability: float,
+    bounds: ModelPin | SeriesForm,
+    *,
+    mask_from: float,
+    evidence: Evidence | None = None,
+) -> Vote:
+    return Vote(
+        verdict=ClassifierVerdict(model=pin.name, probability=probability, threshold=bounds.threshold),
+        review_low=bounds.review_low,
+        review_high=bounds.review_high,
+        mask_from=mask_from,
+        evidence=evidence,
+    )
+
+
+def _disagreeing(finding: Finding, *, review: bool) -> Finding:
+    label = Label.NEEDS_REVIEW if review else finding.label
+    return finding.model_copy(update={"label": label, "reasons": (*finding.reasons, Code.MASK_DISAGREES)})
 
 
 def _mean(values: Sequence[float]) -> float:

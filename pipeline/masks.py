@@ -137,10 +137,10 @@ def extent(definition: str, mask: Mask, geometry: Geometry) -> Extent:
     )
 
 
-def largest_share(masks: Masks) -> float:
-    """Share of its plane that the largest mask of one slice covers."""
+def shares(masks: Masks) -> NDArray[np.float64]:
+    """Share of its plane that the mask of each slice covers, by any definition: `(n,)`."""
     joined = masks.joined
-    return int(np.count_nonzero(joined, axis=(1, 2)).max()) / int(joined[0].size)
+    return np.asarray(np.count_nonzero(joined, axis=(1, 2)) / joined[0].size, np.float64)
 
 
 def as_picture(mask: Mask) -> bytes:

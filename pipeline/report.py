@@ -10,9 +10,20 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from neurobatch.codes import DISCLAIMER, Code
-from neurobatch.records import Extent, Finding, ModelPin, PlannedScan, Probability, Record, ScanKind, Value
+from neurobatch.records import (
+    ClassifierVerdict,
+    Extent,
+    Finding,
+    ModelPin,
+    PlannedScan,
+    Probability,
+    Record,
+    ScanKind,
+    Value,
+)
 from pipeline.emptiness import AIR, EMPTY_SHARE
 from pipeline.geometry import Geometry
+from pipeline.series import Evidence
 from pipeline.volumes import PERCENTILES
 
 MM_DIGITS = 6  # of millimetres and of the affine that are written
@@ -20,6 +31,11 @@ MM_DIGITS = 6  # of millimetres and of the affine that are written
 MASK_DEFINITION = (
     "A pixel belongs to the mask where the network's map, brought back onto the scan's own grid, reaches the threshold "
     "in any of its channels."
+)
+SERIES_DEFINITION = (
+    "x of a slice: log-odds of its probability, within +-clip. With masks: x + mask_weight * log(1 + s / floor), s the "
+    "share of the plane that its mask covers. Of every run of neighbouring slices (span_mm, at least shortest) the "
+    "lower median; the largest is z. Probability: logistic((z - offset) / temperature)."
 )
 PHANTOM_NOTE = "The scan says that it is a phantom: it shows no patient, and its finding means nothing for one."
 
@@ -43,6 +59,37 @@ class SliceReport(Value):
     empty: bool = False  # shows nothing, so no network saw it
     probabilities: dict[str, Probability] = Field(default_factory=dict)  # calibrated, by classifier
     mask_pixels: int | None = None  # px; None where the scan was not segmented
+
+
+class SeriesReport(Value):
+    """How one classifier's slices, and the masks where there are, made the verdict on a series.
+
+    The rule's numbers stand with the classifier under `models`; what they mean, in `definition`.
+    """
+
+    model: str  # the classifier
+    rule: str  # name and version
+    definition: str = SERIES_DEFINITION
+    inputs: str  # what was weighed
+    first_slice: Annotated[int, Field(ge=0)]  # of the run that decided
+    run_slices: Annotated[int, Field(ge=1)]
+    evidence: float  # z, log-odds
+    probability: Probability
+    threshold: Probability
+
+    @classmethod
+    def of(cls, verdict: ClassifierVerdict, evidence: Evidence) -> "SeriesReport":
+        """A classifier's vote, told."""
+        return cls(
+            model=verdict.model,
+            rule=evidence.rule,
+            inputs=evidence.inputs,
+            first_slice=evidence.first,
+            run_slices=evidence.length,
+            evidence=evidence.evidence,
+            probability=verdict.probability,
+            threshold=verdict.threshold,
+        )
 
 
 class GeometryReport(Value):
@@ -96,9 +143,10 @@ class MaskReport(Value):
 
 
 class Report(Record):
-    """One scan's result in full: artifact `report.json`."""
+    """One scan's result in full: artifact `report.json`. Version 2 says how a series was judged."""
 
     SCHEMA: ClassVar[str] = "report"
+    VERSION: ClassVar[int] = 2
 
     scan: str
     kind: ScanKind
@@ -114,6 +162,7 @@ class Report(Record):
     shown_slice: Annotated[int, Field(ge=0)]  # the one that overlay.png draws
     mask: MaskReport | None = None
     geometry: GeometryReport
+    series: tuple[SeriesReport, ...] = ()  # one for each classifier, where a series was judged
     slices: tuple[SliceReport, ...]
     models: tuple[ModelPin, ...]
     preprocessing: Preprocessing = Preprocessing()
@@ -153,7 +202,7 @@ def report(
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of report.json, as published in `docs/schemas/report-1.json`."""
+    """The JSON Schema (2020-12) of report.json, as published in `docs/schemas/report-2.json`."""
     body = Report.model_json_schema(mode="serialization")
     name = f"neurobatch.{Report.SCHEMA}/{Report.VERSION}"
     body["properties"]["schema"] = {"const": name, "title": "Schema", "type": "string"}
@@ -167,5 +216,5 @@ def _rounded(row: tuple[float, float, float, float]) -> tuple[float, float, floa
 
 
 def published() -> bytes:
-    """The bytes of `docs/schemas/report-1.json`."""
+    """The bytes of `docs/schemas/report-2.json`."""
     return json.dumps(schema(), sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -4,9 +4,10 @@
     planes     `look`      slices of air are told; the rest is worth a network's time
     squares    `squares`   each slice is prepared as a network was trained: its profile, its size
     logits     (network)   a classifier says of each square how much it looks like a tumour
-    verdict    `judge`     calibrated, over neighbouring slices, against threshold and band: the finding
+    verdict    `judge`     calibrated, a series by its rule, against threshold and band: the finding
     squares    `squares`   where the finding or the options want it, slices are prepared for the segmenter
     maps       (network)   the segmenter says of each pixel how much it belongs to a tumour
+    verdict    `weigh`     masks have their say: with the classifiers in a series, beside them in a picture
     result     `conclude`  masks on the scan's own grid, extents, overlay, report: the files, and the line of
     the result
 
@@ -16,7 +17,7 @@ arguments.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,14 @@ from neurobatch.records import (
 )
 from pipeline import drawing, finding, masks
 from pipeline.emptiness import shown_slices
-from pipeline.finding import Probabilities, VolumeRule
+from pipeline.finding import Probabilities, Vote
 from pipeline.limits import Limits
 from pipeline.masks import MASK_THRESHOLD, Masks
 from pipeline.prepare.profiles import prepare
 from pipeline.read.dicom import read_series
 from pipeline.read.nifti import read_nifti
 from pipeline.read.pictures import read_picture
-from pipeline.report import MaskReport, SliceReport, report
+from pipeline.report import MaskReport, SeriesReport, SliceReport, report
 from pipeline.volumes import Planes, Volume, ordered
 
 MEDIA_TYPES = {
@@ -67,7 +68,6 @@ class Setting:
     processor: str  # class of processor
     software: str  # version of neurobatch
     limits: Limits = field(default_factory=Limits)
-    rule: VolumeRule = field(default_factory=VolumeRule)
     least_mask_pixels: int = 0  # smaller regions of a mask are taken away; 0 keeps all
 
     @property
@@ -83,9 +83,10 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
-    """What the classifiers said of a scan."""
+    """What the networks said of a scan."""
 
     finding: Finding
+    votes: tuple[Vote, ...]  # by classifier; none where no slice shows anything
     probabilities: Mapping[str, Probabilities]  # by classifier, `(n,)`, 0 for empty slices
     shown: tuple[int, ...]  # slices that show something
     wants_mask: bool
@@ -133,7 +134,7 @@ def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.
         volume: the scan.
         shown: slices that the networks saw, from `look`.
         logits: by classifier, `(len(shown),)` float32, in the order of `shown`.
-        setting: pins with temperatures, thresholds and bands; a volume has the rule's own, unless the batch forces one.
+        setting: pins with temperatures, thresholds, bands and rules for series.
 
     Raises:
         Broken: `internal`, a classifier's logits are missing, not finite or too few.
@@ -141,7 +142,7 @@ def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.
     pins = setting.classifiers
     if not len(shown):
         nothing = {pin.name: np.zeros(len(volume.planes)) for pin in pins}
-        return Judged(finding=finding.blank(pins), probabilities=nothing, shown=(), wants_mask=False)
+        return Judged(finding=finding.blank(pins), votes=(), probabilities=nothing, shown=(), wants_mask=False)
     probabilities: dict[str, Probabilities] = {}
     for pin in pins:
         said = np.asarray(logits.get(pin.name, ()), np.float32).reshape(-1)
@@ -150,14 +151,33 @@ def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.
         each = np.zeros(len(volume.planes))
         each[list(shown)] = finding.calibrated(said, pin.temperature)
         probabilities[pin.name] = each
-    if len(volume.planes) > 1 and setting.options.threshold is None:
-        pins = finding.of_volume(pins, setting.rule)
-    found = finding.verdict(probabilities, pins, volume.geometry.slice_mm, setting.rule)
+    votes = _votes(volume, probabilities, None, setting)
+    found = finding.verdict(votes)
     return Judged(
         finding=found,
+        votes=votes,
         probabilities=probabilities,
         shown=tuple(shown),
-        wants_mask=setting.segmenter is not None and finding.wants_mask(found, setting.options.segment),
+        wants_mask=setting.segmenter is not None and finding.wants_mask(found, votes, setting.options.segment),
+    )
+
+
+def weigh(judged: Judged, drawn: Masks, volume: Volume, setting: Setting) -> Judged:
+    """Let the masks have their say in the finding.
+
+    Args:
+        judged: as `judge` found.
+        drawn: the masks on the scan's own grid.
+        volume: the scan.
+        setting: as for `judge`.
+    """
+    shares = masks.shares(drawn)
+    largest = float(shares.max())
+    if len(volume.planes) == 1 or not judged.votes:
+        return replace(judged, finding=finding.picture_with_mask(judged.finding, largest))
+    votes = _votes(volume, judged.probabilities, shares, setting)
+    return replace(
+        judged, votes=votes, finding=finding.series_with_mask(judged.finding, finding.verdict(votes), largest)
     )
 
 
@@ -189,9 +209,8 @@ def conclude(
         drawn = masks.restored(
             maps, volume.geometry, setting.segmenter.channels, least_pixels=setting.least_mask_pixels
         )
+        judged = weigh(judged, drawn, volume, setting)
     found = judged.finding
-    if drawn is not None:
-        found = finding.with_mask(found, masks.largest_share(drawn), setting.rule)
     extents = () if drawn is None else masks.extents(drawn, volume.geometry)
     forced = {Code.FORCED_PROFILE} if any(pin.forced for pin in setting.pins) else set()
     warnings = ordered({*volume.warnings, *forced})
@@ -202,6 +221,7 @@ def conclude(
         extents=extents,
         shown_slice=shown,
         mask=_mask_report(files, drawn, setting),
+        series=_series(judged),
         slices=_slices(volume, judged, drawn),
         models=setting.pins,
         engine=setting.engine,
@@ -251,6 +271,20 @@ def _origin(scan: PlannedScan) -> dict[str, Any]:
         "study_uid": scan.study_uid,
         "series_uid": scan.series_uid,
     }
+
+
+def _votes(
+    volume: Volume, probabilities: Mapping[str, Probabilities], shares: Probabilities | None, setting: Setting
+) -> tuple[Vote, ...]:
+    pins = setting.classifiers
+    if len(volume.planes) == 1:
+        return finding.of_picture(probabilities, pins)
+    forced = setting.options.threshold is not None
+    return finding.of_series(probabilities, pins, volume.geometry.slice_mm, shares=shares, forced=forced)
+
+
+def _series(judged: Judged) -> tuple[SeriesReport, ...]:
+    return tuple(SeriesReport.of(vote.verdict, vote.evidence) for vote in judged.votes if vote.evidence is not None)
 
 
 def _likeliest(judged: Judged) -> Probabilities:

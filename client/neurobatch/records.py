@@ -204,6 +204,32 @@ class Idempotency(Record):
 # -- the plan --------------------------------------------------------------------------------------------------
 
 
+class SeriesForm(Value):
+    """The last step from a series' evidence to its verdict; `pipeline.series` says how it is used."""
+
+    mask_weight: Annotated[float, Field(ge=0)] = 0.0  # of what masks add to the slices' evidence; 0: nothing
+    offset: float  # log-odds; evidence at which the probability is one half
+    temperature: Annotated[float, Field(gt=0)]  # log-odds beyond it are divided by it
+    threshold: Probability
+    review_low: Probability  # probabilities in [low, high] need review
+    review_high: Probability
+
+
+class SeriesRule(Value):
+    """How one classifier's slices, and the masks where there are, make the verdict on a series."""
+
+    name: str
+    version: Annotated[int, Field(ge=0)]  # 0: not fitted
+    span_mm: Annotated[float, Field(gt=0)]  # how far a run of neighbouring slices reaches
+    shortest: Annotated[int, Field(ge=1)]  # slices of a run
+    head_mm: Annotated[float, Field(gt=0)]  # what a series shows where the distance of its slices is not known
+    clip: Annotated[float, Field(gt=0)]  # log-odds that one slice can say at most
+    floor: Annotated[float, Field(gt=0)]  # share of a plane under which a mask says little
+    mask_from: Probability  # by the classifier alone: from here masks are drawn where they decide
+    alone: SeriesForm
+    with_mask: SeriesForm
+
+
 class ModelPin(Value):
     """A network as a batch is pinned to it: everything that its verdict depends on."""
 
@@ -218,12 +244,14 @@ class ModelPin(Value):
     review_high: Probability
     channels: tuple[str, ...] = ()  # what each mask channel means
     forced: bool = False  # the batch forced a profile that the network was not trained with
+    series: SeriesRule | None = None  # how a classifier's slices make a verdict; None: as before there were rules
 
 
 class PlanStart(Record):
-    """What the planner pins: `plan/start.json`."""
+    """What the planner pins: `plan/start.json`. Version 2 has classifiers with a rule for series."""
 
     SCHEMA: ClassVar[str] = "plan-start"
+    VERSION: ClassVar[int] = 2
 
     models: tuple[ModelPin, ...]
     precision: Literal["float32", "bfloat16"]

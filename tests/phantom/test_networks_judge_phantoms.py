@@ -16,7 +16,7 @@ from neurobatch.settings import load_settings
 from phantom import catalogue, examples
 from phantom.catalogue import Kind, Made, Order
 from phantom.sequences import Look
-from pipeline import finding, masks, run
+from pipeline import masks, run
 from pipeline.limits import Limits
 
 Classifier = Literal["mobilenet", "resnet50v2", "both"]
@@ -53,8 +53,7 @@ class Networks:
             return Judged(finding=judged.finding, mask=None)
         maps = self._outputs(segmenter, run.squares(volume, shown, segmenter))
         drawn = masks.restored(zip(shown, maps, strict=True), volume.geometry, segmenter.channels)
-        weighed = finding.with_mask(judged.finding, masks.largest_share(drawn), setting.rule)
-        return Judged(finding=weighed, mask=drawn.joined)
+        return Judged(finding=run.weigh(judged, drawn, volume, setting).finding, mask=drawn.joined)
 
     def _outputs(self, pin: ModelPin, squares: Iterable[tuple[int, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.float32]:
         pictures = np.stack([square for _, square in squares])

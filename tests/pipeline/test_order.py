@@ -14,14 +14,27 @@ from PIL import Image
 
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.errors import Broken, ScanFailed
-from neurobatch.records import FileRef, Label, ModelPin, Options, PlannedScan, Result, ScanKind, ScanState
+from neurobatch.records import (
+    FileRef,
+    Label,
+    ModelPin,
+    Options,
+    PlannedScan,
+    Result,
+    ScanKind,
+    ScanState,
+    SeriesForm,
+)
+from pipeline.finding import UNFITTED
 from pipeline.report import PHANTOM_NOTE, Report, published
 from pipeline.run import Conclusion, Setting, conclude, decode, failed, judge, look, squares, succeeded
+from pipeline.series import WITH_MASK, weighed
 from pipeline.volumes import Volume
 from tests.pipeline.inputs import dicom, dicom_series, nifti, picture
 
-GOLDEN = Path(__file__).parent / "golden" / "report-1.json"
-SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report-1.json"
+GOLDEN = Path(__file__).parent / "golden" / "report-2.json"
+OLD = GOLDEN.with_name("report-1.json")
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report-2.json"
 CHANNELS = ("FLAIR abnormality", "tumour core")
 
 
@@ -204,8 +217,9 @@ def test_a_report_is_the_bytes_that_it_always_was() -> None:
     assert golden() == GOLDEN.read_bytes(), "a changed report needs a new version, or a golden file made anew"
 
 
-def test_a_report_of_version_1_can_be_read_and_says_what_neurobatch_is() -> None:
-    report = Report.load(GOLDEN.read_bytes())
+@pytest.mark.parametrize("file", [OLD, GOLDEN], ids=["1", "2"])
+def test_reports_of_every_version_can_be_read_and_say_what_neurobatch_is(file: Path) -> None:
+    report = Report.load(file.read_bytes())
     assert report.disclaimer == DISCLAIMER
     assert report.mask is not None
     assert report.mask.channels == CHANNELS
@@ -231,13 +245,52 @@ def test_the_published_schema_names_every_field_of_a_report() -> None:
     assert report["schema"] == schema["properties"]["schema"]["const"]
 
 
-def test_a_volume_has_a_threshold_of_its_own_unless_the_batch_forces_one() -> None:
-    """A slice at 20 % is an alarm where slices are screened; a run of them is none where volumes are."""
+def test_a_series_has_a_threshold_of_its_own_unless_the_batch_forces_one() -> None:
+    """A slice at 20 % is an alarm where slices are screened; a run of them is none where series are."""
     eager = pin("mobilenet", threshold=0.1, review_low=0.1, review_high=0.1)
     files = dicom_series(6)
-    _, volume = concluded(ScanKind.DICOM, files, -1.386, used=setting(pins=(eager,)))
-    assert (volume.finding.label, volume.finding.threshold) == (Label.NO_TUMOUR, 0.5)
+    _, series = concluded(ScanKind.DICOM, files, -1.386, used=setting(pins=(eager,)))
+    assert (series.finding.label, series.finding.threshold) == (Label.NO_TUMOUR, 0.5)
     _, flat = concluded(ScanKind.PICTURE, [picture(head())], -1.386, used=setting(pins=(eager,)))
     assert (flat.finding.label, flat.finding.threshold) == (Label.TUMOUR, 0.1)
     _, forced = concluded(ScanKind.DICOM, files, -1.386, used=setting(pins=(eager,), options=Options(threshold=0.1)))
     assert (forced.finding.label, forced.finding.threshold) == (Label.TUMOUR, 0.1)
+
+
+def ruled(mask_from: float) -> Setting:
+    """A rule by which the classifier alone only asks for masks, and masks decide."""
+    even = SeriesForm(offset=0.0, temperature=1.0, threshold=0.5, review_low=0.5, review_high=0.5)
+    weighty = even.model_copy(update={"mask_weight": 2.0, "offset": 4.0})
+    rule = UNFITTED.model_copy(update={"version": 3, "mask_from": mask_from, "with_mask": weighty})
+    return setting(pins=(pin("mobilenet", series=rule), pin("unet", "segmenter", channels=CHANNELS)))
+
+
+def test_masks_speak_with_the_classifier_where_a_series_is_suspicious() -> None:
+    files = dicom_series(6)
+    _, passed = concluded(ScanKind.DICOM, files, -1.0, used=ruled(0.3))
+    assert (passed.finding.label, passed.extents) == (Label.NO_TUMOUR, ())
+    _, found = concluded(ScanKind.DICOM, files, -1.0, used=ruled(0.2))
+    assert found.finding.label is Label.TUMOUR
+    _, doubted = concluded(ScanKind.DICOM, files, 1.0, with_map=False, used=ruled(0.2))
+    assert doubted.finding.label is Label.TUMOUR
+
+
+def test_a_report_on_a_series_states_its_rule_and_what_was_weighed() -> None:
+    files = dicom_series(6)
+    _, found = concluded(ScanKind.DICOM, files, 1.0, used=ruled(0.2))
+    (told,) = report_of(found).series
+    assert (told.rule, told.inputs, told.probability) == ("neighbours 3", WITH_MASK, found.finding.probability)
+    report = report_of(found)
+    assert report.models[0].series == ruled(0.2).classifiers[0].series
+    again = weighed(
+        np.array([part.probabilities["mobilenet"] for part in report.slices]),
+        np.array([part.mask_pixels or 0 for part in report.slices]) / (report.geometry.rows * report.geometry.columns),
+        report.geometry.slice_mm,
+        ruled(0.2).classifiers[0].series or UNFITTED,
+    )
+    assert (again.probability, again.evidence) == (told.probability, told.evidence)
+    assert (again.first, again.length) == (told.first_slice, told.run_slices)
+
+
+def test_a_picture_has_no_rule_for_series() -> None:
+    assert report_of(concluded(ScanKind.PICTURE, [picture(head())], 4.0)[1]).series == ()
