@@ -2,10 +2,12 @@
 
 A body is written into `.partial/` beside the objects, synced, and then appears under its name at once:
 by `link()`, which fails where the name exists (`create`), or by `rename()` (`put`). Its folder is synced
-before anyone is told. The file system must have hard links.
+before anyone is told. Many at once are synced at once (`put_together`). The file system must have hard links.
 """
+# ruff: noqa: PTH102, PTH105, PTH112, PTH113, PTH120  pathlib costs more than the system's calls, and these are made often
 
 import errno
+import functools
 import os
 import stat
 import uuid
@@ -18,11 +20,15 @@ from time import time
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Missing, Refused, Unavailable
-from storage.objects import CHUNK, OCTETS, Body, Stored, check_name, check_readable, chunks_of
+from storage.objects import CHUNK, OCTETS, Body, New, Stored, check_name, check_readable, chunks_of
+from storage.syncing import sync_folder, syncs_whole, whole_sync
 
 PARTIAL = ".partial"  # no object may be called so: see check_name
 ABANDONED = 86_400  # seconds after which a partial file belongs to nobody
 TRIES = 100  # of settling a name while another process prunes the empty folder above it
+FEW = 3  # objects, from which two syncs of the file system cost less than those of files and folders
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -61,6 +67,7 @@ class Folder:
         self._root = root.absolute()
         self._partial = self._root / PARTIAL
         self._swept = False
+        self._whole: bool | None = None  # whether the file system is synced whole; not known before there is a folder
 
     def __repr__(self) -> str:
         return f"Folder({str(self._root)!r})"
@@ -71,15 +78,27 @@ class Folder:
             if _exists(path):
                 return False
         with self._spooled(body) as partial:
-            return self._settle(path, lambda: _link(partial, path))
+            return self._settle(path, lambda named: _link(partial, Path(named)))
 
     def put(self, name: str, body: Body, *, content_type: str = OCTETS) -> Stored:
         path = self._root / check_name(name)
         with self._spooled(body) as partial:
             with _translated():
                 stored = _stored(name, partial.stat())
-            self._settle(path, lambda: bool(partial.replace(path)))
+            self._settle(path, functools.partial(_replace, str(partial)))
             return stored
+
+    def put_together(self, objects: Sequence[New]) -> None:
+        with _translated():
+            self._make(str(self._partial))
+            if self._whole is None:
+                self._whole = syncs_whole(self._partial)
+            self._sweep()
+        if self._whole and len(objects) >= FEW:
+            self._put_whole(objects)
+            return
+        for new in objects:
+            self.put(new.name, new.data, content_type=new.content_type)
 
     def get(self, name: str) -> bytes:
         return b"".join(self.read(name))
@@ -116,6 +135,24 @@ class Folder:
                 continue
             self._prune(path.parent)
 
+    def _put_whole(self, objects: Sequence[New]) -> None:
+        """All bodies are written and synced, then all get their names, which are synced."""
+        paths = [f"{self._root}/{check_name(new.name)}" for new in objects]
+        spool = f"{self._partial}/{uuid.uuid4().hex}-"
+        waiting = [f"{spool}{number}" for number in range(len(objects))]
+        try:
+            with _translated(), whole_sync(self._partial) as sync:
+                for partial, new in zip(waiting, objects, strict=True):
+                    _spool(partial, new.data)
+                sync()
+                for path in paths:
+                    self._appear(path, functools.partial(_replace, waiting[0]))
+                    del waiting[0]
+                sync()
+        finally:
+            for partial in waiting:
+                Path(partial).unlink(missing_ok=True)
+
     def _inside(self, name: str) -> Path:
         """The file's real path; raises `Refused` where links lead out of the root."""
         real = (self._root / check_readable(name)).resolve()
@@ -140,9 +177,9 @@ class Folder:
         """A synced file with the body, which goes afterwards if it has not been renamed."""
         partial = self._partial / uuid.uuid4().hex
         with _translated():
-            self._make(self._partial)
+            self._make(str(self._partial))
             self._sweep()
-            file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+            file = os.open(partial, _NEW, 0o660)
         try:
             try:
                 for block in chunks_of(body):
@@ -166,34 +203,40 @@ class Folder:
                 if path.lstat().st_mtime < time() - ABANDONED:
                     path.unlink()
 
-    def _settle(self, path: Path, appear: Callable[[], bool]) -> bool:
-        """Let a name appear, durably; again where another process pruned its folder in between."""
+    def _settle(self, path: Path, appear: Callable[[str], bool]) -> bool:
+        """Let a name appear, durably."""
         with _translated():
-            for _ in range(TRIES):
-                stood = self._make(path.parent)
-                try:
-                    won = appear()
-                except FileNotFoundError:
-                    continue
-                with suppress(FileNotFoundError):  # somebody deleted the object already, and its folder with it
-                    _sync_up(path.parent, stood)
-                return won
+            won, stood = self._appear(str(path), appear)
+            with suppress(FileNotFoundError):  # somebody deleted the object already, and its folder with it
+                _sync_up(path.parent, Path(stood))
+            return won
+
+    def _appear(self, path: str, appear: Callable[[str], bool]) -> tuple[bool, str]:
+        """Let a name appear; again where another process pruned its folder in between. Not synced: what `appear`
+        said, and the lowest folder above that stood already.
+        """
+        for _ in range(TRIES):
+            stood = self._make(os.path.dirname(path))
+            try:
+                return appear(path), stood
+            except FileNotFoundError:
+                continue
         raise Unavailable(Code.STORE_UNAVAILABLE, "The store's folder is pruned faster than written to.")
 
-    def _make(self, folder: Path) -> Path:
+    def _make(self, folder: str) -> str:
         """Make a folder and those above it; returns the lowest that stood already."""
-        missing: list[Path] = []
-        while not folder.is_dir():
+        missing: list[str] = []
+        while not os.path.isdir(folder):
             missing.append(folder)
-            folder = folder.parent
+            folder = os.path.dirname(folder)
         for each in reversed(missing):
             try:
-                with suppress(FileExistsError):
-                    each.mkdir(mode=0o770)
-                if stat.S_ISREG(each.lstat().st_mode):
-                    raise Refused(Code.INVALID_FIELD, "An object has the name of the folder above this one.")
+                os.mkdir(each, 0o770)
+            except FileExistsError:
+                if os.path.isfile(each):
+                    raise Refused(Code.INVALID_FIELD, "An object has the name of the folder above this one.") from None
             except FileNotFoundError:
-                break  # another process pruned it: _settle asks again
+                break  # another process pruned it: _appear asks again
         return folder
 
     def _prune(self, folder: Path) -> None:
@@ -235,6 +278,20 @@ class Folder:
         return sorted(found, key=lambda each: os.fsencode(each[0]))
 
 
+def _spool(partial: str, data: bytes) -> None:
+    """Write a file that is not synced yet."""
+    file = os.open(partial, _NEW, 0o660)
+    try:
+        _write(file, data)
+    finally:
+        os.close(file)
+
+
+def _replace(partial: str, path: str) -> bool:
+    os.replace(partial, path)
+    return True
+
+
 def _exists(path: Path) -> bool:
     return os.path.lexists(path)
 
@@ -262,11 +319,7 @@ def _write(file: int, block: bytes) -> None:
 def _sync_up(folder: Path, stood: Path) -> None:
     """Sync a folder and those above it up to `stood`: one write of the journal, if nothing comes in between."""
     while True:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
         if folder == stood:
             return
         folder = folder.parent

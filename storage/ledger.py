@@ -34,7 +34,7 @@ from neurobatch.records import (
 )
 from storage import names
 from storage.names import BatchKey
-from storage.objects import Objects
+from storage.objects import New, Objects, put_all
 
 R = TypeVar("R", bound=Record)
 JSON = "application/json"
@@ -47,6 +47,14 @@ class Content(NamedTuple):
 
     media_type: str
     data: bytes
+
+
+class ResultFiles(NamedTuple):
+    """The files of one scan's result, before they are put."""
+
+    key: BatchKey
+    scan: str
+    files: Mapping[str, Content]  # by name
 
 
 class Opened(NamedTuple):
@@ -217,23 +225,22 @@ class Ledger:
 
     def put_artifacts(self, key: BatchKey, scan: str, files: Mapping[str, Content]) -> tuple[Artifact, ...]:
         """Put a result's files under names made of their content; returns them sorted by name."""
-        artifacts = tuple(
-            Artifact(
-                name=name,
-                media_type=content.media_type,
-                size=len(content.data),
-                sha256=hashlib.sha256(content.data).hexdigest(),
+        return self.put_results_files([ResultFiles(key, scan, files)])[0]
+
+    def put_results_files(self, results: Sequence[ResultFiles]) -> list[tuple[Artifact, ...]]:
+        """Put the files of several results together, as `put_artifacts` does for one; their artifacts, in order."""
+        made = [_artifacts(result.files) for result in results]
+        new = [
+            New(
+                names.artifact(result.key, result.scan, names.result_digest(artifacts), artifact.name),
+                result.files[artifact.name].data,
+                artifact.media_type,
             )
-            for name, content in sorted(files.items())
-        )
-        digest = names.result_digest(artifacts)
-        for artifact in artifacts:
-            self.objects.put(
-                names.artifact(key, scan, digest, artifact.name),
-                files[artifact.name].data,
-                content_type=artifact.media_type,
-            )
-        return artifacts
+            for result, artifacts in zip(results, made, strict=True)
+            for artifact in artifacts
+        ]
+        put_all(self.objects, new)
+        return made
 
     def commit(self, key: BatchKey, shard: int, results: Sequence[Result]) -> tuple[Result, ...]:
         """Commit a shard: one line for each of its scans, in plan order. Returns what stands."""
@@ -310,6 +317,19 @@ class Ledger:
         if file is None:
             return iter(())
         return (kind.load(line) for line in split_lines(self.objects.read(key.prefix + file.name)))
+
+
+def _artifacts(files: Mapping[str, Content]) -> tuple[Artifact, ...]:
+    """What a result's line says of its files, sorted by name."""
+    return tuple(
+        Artifact(
+            name=name,
+            media_type=content.media_type,
+            size=len(content.data),
+            sha256=hashlib.sha256(content.data).hexdigest(),
+        )
+        for name, content in sorted(files.items())
+    )
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

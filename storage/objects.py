@@ -12,11 +12,11 @@ Every store keeps the same promises (`storage.testing.Conformance` holds each ad
 import io
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, cast, runtime_checkable
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Missing, Refused
@@ -109,6 +109,23 @@ class Copies(Protocol):
         ...
 
 
+class New(NamedTuple):
+    """A small object that is to be written."""
+
+    name: str
+    data: bytes
+    content_type: str = OCTETS
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A store that writes many small objects for less than one by one."""
+
+    def put_together(self, objects: Sequence[New]) -> None:
+        """Put all. They last when it returns; where it raises, some may have been put."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class S3Options:
     """How to reach an S3 server. Secrets are hidden in the repr."""
@@ -169,6 +186,15 @@ def copy(source: Objects, name: str, store: Objects, to: str) -> Stored:
         if copied is not None:
             return copied
     return store.put(to, source.read(name))
+
+
+def put_all(store: Objects, objects: Sequence[New]) -> None:
+    """Put small objects, together where the store can. Where it raises, some may have been put."""
+    if isinstance(store, Together):
+        store.put_together(objects)
+        return
+    for new in objects:
+        store.put(new.name, new.data, content_type=new.content_type)
 
 
 def probe(store: Objects) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from neurobatch.codes import Code
 from neurobatch.errors import Missing, Refused, Unavailable
-from storage.objects import Body, Objects, copy, open_seekable, probe
+from storage.objects import Body, New, Objects, copy, open_seekable, probe, put_all
 
 MIB = 1 << 20
 ODD_NAMES = (
@@ -101,6 +101,19 @@ class Conformance:
         assert (first.size, second.size) == (5, 10)
         assert first.etag != second.etag
         assert not store.create("note", b"third")
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 40])
+    def test_many_are_put_at_once(self, store: Objects, count: int) -> None:
+        store.put("made/0/0/report", b"old")
+        wanted = {f"made/{number}/{number % 3}/report": b"new %d" % number for number in range(count)}
+        put_all(store, [New(name, data) for name, data in wanted.items()])
+        assert {name: store.get(name) for name in wanted} == wanted
+        assert set(names(store)) == {"made/0/0/report", *wanted}
+
+    def test_of_many_a_name_that_may_not_be_is_refused(self, store: Objects) -> None:
+        with pytest.raises(Refused):
+            put_all(store, [New("a", b"1"), New("b", b"2"), New("c", b"3"), New(".d", b"4")])
+        assert not [name for name in names(store) if name.startswith(".")]
 
     def test_a_name_is_free_again_after_delete(self, store: Objects) -> None:
         store.create("a/b", b"1")

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +25,9 @@ from storage.leases import Leases
 from storage.ledger import Ledger
 from storage.names import BatchKey, page_of_shard
 from storage.progress import Progress
-from worker.jobs import Job, Judged
+from worker.jobs import Job
 from worker.messages import Network, Outcome
+from worker.putting import Putting
 from worker.sources import picked
 from worker.supervisor import Supervisor, Ticket
 from worker.telling import harmlessly
@@ -37,7 +38,6 @@ CANCEL_SECONDS = 1.0  # between two looks for the wish to cancel
 WAKE_SECONDS = 0.25  # between two looks at the clock
 LIVE_SECONDS = 1.0  # between two tellings of how many scans are judged
 RENEWALS = 3  # of a lease in its time
-PUTS = 8  # scans whose artifacts a worker puts at once
 STOP_SECONDS = 20.0  # that shards may go on after SIGTERM, before they are handed back
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Shards:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._pool = ThreadPoolExecutor(PUTS, thread_name_prefix="put")
+        self._putting = Putting(desk.ledger)
         self._stop_at: float | None = None  # by the monotonic clock
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -71,7 +71,7 @@ class Shards:
 
     def close(self) -> None:
         """After the last shard."""
-        self._pool.shutdown()
+        self._putting.close()
 
     def run(self, key: BatchKey, number: int) -> None:
         """Judge a shard's scans and commit it, unless that was done, is being done, or is not wanted any more.
@@ -100,7 +100,7 @@ class Shards:
     def _try(self, plan: "_Plan", lease: "_Held") -> None:
         ledger, key, number = self._desk.ledger, plan.key, plan.shard.number
         attempt = ledger.begin(key, number, lease.holder, datetime.now(UTC))
-        attempted = _Try(self._desk, plan, attempt, lease, self._pool)
+        attempted = _Try(self._desk, plan, attempt, lease, self._putting)
         begun = time.monotonic()
         try:
             results = attempted.results(lambda: self._stop_at)
@@ -202,9 +202,9 @@ class _Try:
         plan: _Plan,
         attempt: Attempt,
         lease: _Held,
-        pool: ThreadPoolExecutor,
+        putting: Putting,
     ) -> None:
-        self._desk, self._plan, self._lease, self._pool = desk, plan, lease, pool
+        self._desk, self._plan, self._lease, self._files = desk, plan, lease, putting
         self._careful = attempt.number >= CAREFUL_FROM
         self._window = 1 if self._careful else 2 * desk.settings.device_batch + 2
         self._todo = deque(plan.shard.scans)
@@ -284,14 +284,7 @@ class _Try:
             log.info("scan_failed batch=%s scan=%s code=%s", self._plan.key.batch, scan.id, error.code)
             self._finish(scan, failed_result(scan, error.code))
             return
-        self._putting[self._pool.submit(self._put, outcome.value, ticket)] = scan
-
-    def _put(self, judged: Judged, ticket: Ticket) -> Result:
-        try:
-            artifacts = self._desk.ledger.put_artifacts(self._plan.key, judged.result.scan, judged.files)
-        finally:
-            ticket.put_away()
-        return judged.result.model_copy(update={"artifacts": artifacts})
+        self._putting[self._files.put(self._plan.key, outcome.value, ticket.put_away)] = scan
 
     def _finish(self, scan: PlannedScan, result: Result) -> None:
         self._seconds[scan.id] = time.monotonic() - self._begun[scan.id]

@@ -16,8 +16,9 @@ import pytest
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Missing, Refused, Unavailable
 from storage.folder import ABANDONED, PARTIAL, Folder
-from storage.objects import S3Options, probe
+from storage.objects import New, S3Options, probe
 from storage.opening import open_store
+from storage.syncing import syncs_whole, whole_sync
 from storage.testing import Conformance, Races, names, race_all, some_bytes
 from tests.storage.streaming import growth
 
@@ -119,6 +120,59 @@ def test_a_full_disk_is_told_and_leaves_nothing(store: Folder, tmp_path: Path) -
     assert said.stdout.split() == ["store_full", "store_full", "True"]
     assert names(store) == ["small"]
     assert list((tmp_path / "store" / PARTIAL).iterdir()) == []
+
+
+FILL_TOGETHER = """
+import resource, sys
+from pathlib import Path
+from neurobatch.errors import Unavailable
+from storage.folder import Folder
+from storage.objects import New
+store = Folder(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.put_together([New(f"a/{number}", b"x" * 50_000 * number) for number in range(4)])
+except Unavailable as told:
+    print(told.code)
+"""
+
+
+def test_a_disk_that_fills_while_many_are_put_is_told_and_leaves_nothing_half(store: Folder, tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    said = subprocess.run([sys.executable, "-c", FILL_TOGETHER, str(root)], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["store_full"]
+    assert names(store) == []
+    assert list((root / PARTIAL).iterdir()) == []
+
+
+def test_a_folder_is_named_by_many_at_once_while_others_empty_it(store: Folder) -> None:
+    wanted = [New(f"shared/{number}", b"x") for number in range(4)]
+
+    def put_and_delete(_: int) -> None:
+        store.put_together(wanted)
+        store.delete([new.name for new in wanted])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put_and_delete, range(40)))
+    store.put_together(wanted)
+    assert names(store) == [new.name for new in wanted]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no syncfs")
+def test_only_file_systems_that_keep_their_word_are_synced_whole() -> None:
+    assert syncs_whole(Path("/dev/shm"))  # tmpfs
+    assert not syncs_whole(Path("/proc"))
+    assert not syncs_whole(Path("/not/there"))
+
+
+def test_faults_of_a_whole_sync_are_told(tmp_path: Path) -> None:
+    if not syncs_whole(tmp_path):
+        pytest.skip("the file system of the test's folder is not synced whole")
+    with whole_sync(tmp_path) as sync:
+        (tmp_path / "file").write_bytes(b"x")
+        sync()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sync()
 
 
 def test_a_link_whose_reply_was_lost_is_a_win(store: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
