@@ -212,8 +212,7 @@ def conclude(
         judged = weigh(judged, drawn, volume, setting)
     found = judged.finding
     extents = () if drawn is None else masks.extents(drawn, volume.geometry)
-    forced = {Code.FORCED_PROFILE} if any(pin.forced for pin in setting.pins) else set()
-    warnings = ordered({*volume.warnings, *forced})
+    warnings = ordered({*volume.warnings, *_departures(setting.pins)})
     shown = drawing.shown_slice(None if drawn is None else drawn.joined, _likeliest(judged))
     files = _pictures(volume, drawn, shown, always=found.label != "no_tumour")
     body = report(
@@ -279,8 +278,17 @@ def _votes(
     pins = setting.classifiers
     if len(volume.planes) == 1:
         return finding.of_picture(probabilities, pins)
-    forced = setting.options.threshold is not None
+    forced = setting.options.threshold is not None or any(pin.threshold_of == "site" for pin in pins)
     return finding.of_series(probabilities, pins, volume.geometry.slice_mm, shares=shares, forced=forced)
+
+
+def _departures(pins: Iterable[ModelPin]) -> Iterator[Code]:
+    """Where a result was not made as the networks' cards say."""
+    for pin in pins:
+        if pin.forced:
+            yield Code.FORCED_PROFILE
+        if pin.threshold_of == "site":
+            yield Code.SITE_THRESHOLD
 
 
 def _series(judged: Judged) -> tuple[SeriesReport, ...]:

@@ -222,6 +222,7 @@ class Worker:
                 config=config,
                 call=self._supervisor.call,
                 scratch=self._settings.home / "run" / "planning",
+                threshold=self._settings.threshold,
             ),
             shards=self._shards,
             activity=self._activity,

@@ -63,6 +63,7 @@ class Planner:
     scratch: Path  # private folder of this machine
     limits: PageLimits = field(default_factory=PageLimits)
     seconds: float = PAGE_SECONDS
+    threshold: float | None = None  # the site's own, where a batch names none
 
     def step(self, key: BatchKey) -> Step:
         """Commit the next page of a batch, and the plan's end after the last.
@@ -111,7 +112,7 @@ class Planner:
 
     def _pin(self, key: BatchKey, batch: Batch) -> PlanStart:
         """Pin the networks, and keep their weights in the store until the batch has ended."""
-        models = pins(batch.options)
+        models = pins(batch.options, self.threshold)
         for model in models:
             self.ledger.keep_model(model.sha256, registry.open_weights(model.name))
         start = PlanStart(models=models, precision=batch.options.precision, software=VERSION)
@@ -169,8 +170,10 @@ def last_page(ledger: Ledger, key: BatchKey) -> Page | None:
     return last
 
 
-def pins(options: Options) -> tuple[ModelPin, ...]:
+def pins(options: Options, site: float | None = None) -> tuple[ModelPin, ...]:
     """The networks that a batch's options ask for, with the profile and threshold that it forces.
+
+    `site`: the threshold of this site, where the batch names none.
 
     Raises:
         Broken: `weights_damaged`, a network is not there.
@@ -182,17 +185,19 @@ def pins(options: Options) -> tuple[ModelPin, ...]:
     missing = [name for name in names if name not in known]
     if missing:
         raise Broken(Code.WEIGHTS_DAMAGED, f"there is no network {', '.join(missing)}")
-    return tuple(_with_threshold(known[name].pin(options.profile), options.threshold) for name in names)
+    return tuple(_with_threshold(known[name].pin(options.profile), options.threshold, site) for name in names)
 
 
-def _with_threshold(pin: ModelPin, threshold: float | None) -> ModelPin:
-    """A forced threshold takes the band of review with it, as wide as it was."""
+def _with_threshold(pin: ModelPin, forced: float | None, site: float | None) -> ModelPin:
+    """A threshold other than the card's takes the band of review with it, as wide as it was."""
+    threshold = site if forced is None else forced
     if threshold is None or pin.kind != "classifier":
         return pin
     moved = threshold - pin.threshold
     return pin.model_copy(
         update={
             "threshold": threshold,
+            "threshold_of": "site" if forced is None else "batch",
             "review_low": min(1.0, max(0.0, pin.review_low + moved)),
             "review_high": min(1.0, max(0.0, pin.review_high + moved)),
         }

@@ -144,6 +144,7 @@ class Code(StrEnum):
     BODY_PART_UNKNOWN = "body_part_unknown", "The file does not say which part of the body it shows.", 200
     BURNED_IN_TEXT = "burned_in_text", "The picture may have text burned into it.", 200
     FORCED_PROFILE = "forced_profile", "The slices were prepared otherwise than the network was trained.", 200
+    SITE_THRESHOLD = "site_threshold", "The finding was made at the site's own threshold, not at the card's.", 200
     FIRST_PAGE_ONLY = "first_page_only", "Only the first picture of a file with several was read.", 200
     FIRST_VOLUME_ONLY = (
         "first_volume_only",

@@ -240,6 +240,7 @@ class ModelPin(Value):
     size: Annotated[int, Field(ge=32)]  # px, side of the square input
     temperature: Annotated[float, Field(gt=0)] = 1.0
     threshold: Probability
+    threshold_of: Literal["card", "batch", "site"] = "card"  # who set it; a classifier's only
     review_low: Probability  # probabilities in [low, high] need review
     review_high: Probability
     channels: tuple[str, ...] = ()  # what each mask channel means
@@ -248,7 +249,7 @@ class ModelPin(Value):
 
 
 class PlanStart(Record):
-    """What the planner pins: `plan/start.json`. Version 2 has classifiers with a rule for series."""
+    """What the planner pins: `plan/start.json`. Version 2 has rules for series, and says whose threshold it is."""
 
     SCHEMA: ClassVar[str] = "plan-start"
     VERSION: ClassVar[int] = 2

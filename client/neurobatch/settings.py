@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         Path | None, Field(description="folder of networks as engines want them; default: engines in home")
     ] = None
     precision: Annotated[Literal["float32", "bfloat16"], Field(description="precision of the networks")] = "float32"
+    threshold: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="the site's own threshold: probability from which a scan is positive where a "
+              "batch names none; results say so; default: each network's own, as its card says"),
+    ] = None  # fmt: skip
     decoders: Annotated[int | None, Field(ge=1, le=256, description="decoder processes; default: one a core")] = None
     device_batch: Annotated[int, Field(ge=1, le=1024, description="slices a network call")] = 16
     arena: Annotated[int, Field(ge=16 * MIB, description="bytes of shared memory for prepared slices")] = 256 * MIB

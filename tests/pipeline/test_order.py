@@ -257,6 +257,19 @@ def test_a_series_has_a_threshold_of_its_own_unless_the_batch_forces_one() -> No
     assert (forced.finding.label, forced.finding.threshold) == (Label.TUMOUR, 0.1)
 
 
+def test_a_threshold_of_the_site_holds_for_series_too_and_is_told() -> None:
+    own = pin("mobilenet", threshold=0.1, review_low=0.1, review_high=0.1, threshold_of="site")
+    for kind, files in ((ScanKind.DICOM, dicom_series(6)), (ScanKind.PICTURE, [picture(head())])):
+        _, found = concluded(kind, files, -1.386, used=setting(pins=(own,)))
+        assert (found.finding.label, found.finding.threshold) == (Label.TUMOUR, 0.1)
+        report = Report.load(found.files["report.json"])
+        assert report.models[0].threshold_of == "site"
+        assert [said.sentence for said in report.warnings if said.code is Code.SITE_THRESHOLD] == [
+            "The finding was made at the site's own threshold, not at the card's."
+        ]
+        assert Code.SITE_THRESHOLD in found.warnings
+
+
 def ruled(mask_from: float) -> Setting:
     """A rule by which the classifier alone only asks for masks, and masks decide."""
     even = SeriesForm(offset=0.0, temperature=1.0, threshold=0.5, review_low=0.5, review_high=0.5)
