@@ -4,8 +4,10 @@
 is called directly on a TensorFlow SavedModel; its converter tool, which reports its use over the network, is not.
 """
 
+import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import keras
@@ -34,9 +36,15 @@ def convert(network: str, weights: Path, folder: Path) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    """Convert as the command line says."""
+    """Convert as the command line says, as long as whoever asked for it holds the other end of the standard input."""
+    threading.Thread(target=_end_with_asker, daemon=True).start()
     network, weights, folder = arguments
     convert(network, Path(weights), Path(folder))
+
+
+def _end_with_asker() -> None:
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the other end is closed
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -108,9 +108,20 @@ def _in_own_process(network: str, weights: Path, folder: Path) -> None:
         "KERAS_BACKEND": "tensorflow",
     }
     command = [sys.executable, "-m", "models.engines.convert", network, str(weights.absolute()), str(folder)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=CONVERT_SECONDS, check=False
-    )
+    heard, held = os.pipe()  # the child ends when its parent is gone, also where that was killed
+    try:
+        done = subprocess.run(
+            command,
+            stdin=heard,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=CONVERT_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(heard)
+        os.close(held)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise Broken(Code.NO_ENGINE, f"{network} could not be converted for OpenVINO: {last[0]}")

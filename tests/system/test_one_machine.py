@@ -35,7 +35,8 @@ class Home:
         self.env = {**os.environ, "NEUROBATCH_HOME": str(folder), "COLUMNS": "160"}
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "neurobatch", *words]
+        # As in a terminal: where the tests run in a shell's background, Ctrl-C is ignored, and children inherit that.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "neurobatch", *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=self.env, start_new_session=True)
 
@@ -134,13 +135,13 @@ def test_ctrl_c_stops_everything_and_the_same_command_goes_on(home: Home, tmp_pa
     assert made.returncode == 0
     running = home.start("process", str(scans))
     batches = home.folder / "store" / "tenants" / "local" / "batches"
-    known = {path.name for path in batches.iterdir()}
-    assert wait_for(lambda: any(begun(path) for path in batches.iterdir() if path.name not in known), 120)
+    known = {path.name for path in batches.glob("*")}
+    assert wait_for(lambda: any(begun(path) for path in batches.glob("*") if path.name not in known), 120)
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 130
     assert home.processes() == []
-    (batch,) = {path.name for path in batches.iterdir()} - known
+    (batch,) = {path.name for path in batches.glob("*")} - known
     status = home.judge(str(scans))
     assert status["id"] == batch
     assert status["counts"]["succeeded"] == status["scans"] == 150
