@@ -173,6 +173,10 @@ class Ledger:
     def page(self, key: BatchKey, number: int) -> Page | None:
         return self._load(names.page(key, number), Page)
 
+    def has_page(self, key: BatchKey, number: int) -> bool:
+        """Whether a page stands."""
+        return self.objects.head(names.page(key, number)) is not None
+
     def pages(self, key: BatchKey, end: PlanEnd | None = None, *, start: int = 0) -> Iterator[Page]:
         """Pages in order; with `end` exactly those that it counts, else those that stand now."""
         number = start

@@ -84,7 +84,7 @@ class Hearing:
                 if not mine:
                     return
                 harmlessly("progress_not_begun", lambda: self._begin(key))
-                step = self.planner.step(key)
+                step = self.planner.step(key, page)
             self._ring_on(key, step)
 
     def shard(self, key: BatchKey, number: int) -> None:

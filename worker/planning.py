@@ -65,8 +65,8 @@ class Planner:
     seconds: float = PAGE_SECONDS
     threshold: float | None = None  # the site's own, where a batch names none
 
-    def step(self, key: BatchKey) -> Step:
-        """Commit the next page of a batch, and the plan's end after the last.
+    def step(self, key: BatchKey, near: int = 0) -> Step:
+        """Commit the next page of a batch, and the plan's end after the last; that page should be number `near`.
 
         Raises:
             Unavailable: a service does not answer; nothing is lost, the next step goes on.
@@ -81,7 +81,7 @@ class Planner:
             return Step(ended=True)
         if self.ledger.plan_start(key) is None:
             self._pin(key, batch)
-        last = last_page(self.ledger, key)
+        last = last_page(self.ledger, key, near)
         if last is None or last.cursor.phase != "done":
             number, cursor = (0, Cursor()) if last is None else (last.number + 1, last.cursor)
             try:
@@ -152,22 +152,21 @@ def draft(task: PageTask) -> Page:
     return draft_page(task)
 
 
-def last_page(ledger: Ledger, key: BatchKey) -> Page | None:
-    """The last committed page: found by doubling steps and halving, since pages are put in order."""
-    last, step = None, 1
-    while (page := ledger.page(key, step - 1)) is not None:
-        last, step = page, step * 2
-    if last is None:
-        return None
-    low, high = last.number, step - 1  # `low` stands, `high` does not
+def last_page(ledger: Ledger, key: BatchKey, near: int = 0) -> Page | None:
+    """The last committed page: found by doubling steps and halving, since pages are put in order; only it is read.
+
+    `near`: where to look first, such as the number of the page that should come next.
+    """
+    low, step = -1, 1  # the last page that is known to stand
+    if near and ledger.has_page(key, near - 1):
+        low = near - 1
+    while ledger.has_page(key, low + step):
+        low, step = low + step, step * 2
+    high = low + step  # does not stand
     while high - low > 1:
         middle = (low + high) // 2
-        page = ledger.page(key, middle)
-        if page is None:
-            high = middle
-        else:
-            last, low = page, middle
-    return last
+        low, high = (middle, high) if ledger.has_page(key, middle) else (low, middle)
+    return ledger.page(key, low) if low >= 0 else None
 
 
 def pins(options: Options, site: float | None = None) -> tuple[ModelPin, ...]:

@@ -7,17 +7,18 @@ import functools
 import json
 import logging
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from neurobatch.codes import Code
 from neurobatch.errors import Refused, ScanFailed, Unavailable
-from neurobatch.records import Attempt, Batch, Counts, PlannedScan, PlanStart, Result, Shard, Source
+from neurobatch.records import Attempt, Batch, Counts, Page, PlannedScan, PlanStart, Result, Shard, Source
 from neurobatch.settings import Settings
 from storage import keys
 from storage.endings import failed_result
@@ -38,6 +39,7 @@ CANCEL_SECONDS = 1.0  # between two looks for the wish to cancel
 WAKE_SECONDS = 0.25  # between two looks at the clock
 LIVE_SECONDS = 1.0  # between two tellings of how many scans are judged
 RENEWALS = 3  # of a lease in its time
+PAGES_KEPT = 2
 STOP_SECONDS = 20.0  # that shards may go on after SIGTERM, before they are handed back
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Shards:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._putting = Putting(desk.ledger)
+        self._pages = _Pages(desk.ledger)
         self._stop_at: float | None = None  # by the monotonic clock
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -91,7 +94,7 @@ class Shards:
         if not lease.take():
             return
         try:
-            plan = _Plan.of(desk.ledger, key, number)
+            plan = _Plan.of(desk.ledger, self._pages, key, number)
             if plan is not None:
                 self._try(plan, lease)
         finally:
@@ -164,6 +167,27 @@ class _Held:
         self._leases.release(self._name, self.holder)
 
 
+class _Pages:
+    """The pages that shards were last taken from: a page never changes, and to read it costs more than its shards'
+    other objects together. Safe for threads.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = Lock()
+        self._kept: OrderedDict[tuple[BatchKey, int], Page] = OrderedDict()
+
+    def page(self, key: BatchKey, number: int) -> Page | None:
+        """A page of the plan, if it stands."""
+        with self._lock:  # whoever wants the same page waits, instead of reading it too
+            page = self._kept.pop((key, number), None) or self._ledger.page(key, number)
+            if page is not None:
+                self._kept[key, number] = page
+                if len(self._kept) > PAGES_KEPT:
+                    self._kept.popitem(last=False)
+            return page
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
     """A shard as it was planned, and the batch around it."""
@@ -175,13 +199,13 @@ class _Plan:
     sources: Mapping[int, Source]
 
     @classmethod
-    def of(cls, ledger: Ledger, key: BatchKey, number: int) -> "_Plan | None":
+    def of(cls, ledger: Ledger, pages: "_Pages", key: BatchKey, number: int) -> "_Plan | None":
         """None where there is nothing to do: the batch is gone or is being cancelled, or the plan was cut short."""
         try:
             batch = ledger.batch(key)
         except Refused:
             return None
-        end, page, start = ledger.plan_end(key), ledger.page(key, page_of_shard(number)), ledger.plan_start(key)
+        end, page, start = ledger.plan_end(key), pages.page(key, page_of_shard(number)), ledger.plan_start(key)
         if page is None or start is None or ledger.cancelling(key):
             return None
         if end is not None and page.number >= end.pages:

@@ -459,8 +459,9 @@ def test_the_last_page_is_found_without_reading_all(bench: Bench, count: int) ->
     planner = bench.planner(limits=PageLimits(scans=1))
     for _ in range(count):
         planner.step(key)
-    last = last_page(bench.ledger, key)
-    assert (last.number if last else -1) == count - 1
+    for near in (0, 1, count - 1, count, count + 1):
+        last = last_page(bench.ledger, key, max(0, near))
+        assert (last.number if last else -1) == count - 1
 
 
 # -- networks ----------------------------------------------------------------------------------------------------
