@@ -20,12 +20,24 @@ from storage.bells import Bells
 from storage.broker import CONNECT_SECONDS, SOCKET, connect, translated
 from storage.names import BatchKey
 
-QUEUES = ("urgent", "normal", "bulk")  # heard in this order
 PLAN, SHARD, SETTLE = "plan", "shard", "settle"  # tasks, and how the record of bells calls them
 
 TRIES = 2  # of one publication after the first: a server that was restarted costs one
 _ANSWER_SECONDS = 5.0
 _PAUSE = {"interval_start": 0.05, "interval_step": 0.1, "interval_max": 0.3}  # seconds between tries
+
+
+def queue_of_task(task: str, asked: str) -> str:
+    """The queue of a bell, of a batch that asked for `asked`.
+
+    Plans and ends overtake shards: else a long plan would be held up by its own shards, and a batch that is done or to
+    be cancelled by another's.
+    """
+    return asked if task == SHARD else f"{asked}-early"
+
+
+QUEUES = tuple(queue_of_task(task, asked) for asked in ("urgent", "normal", "bulk") for task in (PLAN, SHARD))
+"""Heard in this order."""
 
 
 def task_name(task: str) -> str:
@@ -101,7 +113,8 @@ class Ringer:
         self.ring(SETTLE, key, 0, queue)
 
     def ring(self, task: str, key: BatchKey, number: int, queue: str) -> bool:
-        """Ring, unless a bell for the same waits already: then False."""
+        """Ring for a batch that asked for `queue`, unless a bell for the same waits already: then False."""
+        queue = queue_of_task(task, queue)
         if not self._bells.mark(task, key, number, queue=queue):
             return False
         try:

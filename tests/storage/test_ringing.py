@@ -50,16 +50,18 @@ def test_a_bell_carries_ids_only_into_the_queue_that_was_asked_for(ringer: Ringe
     ringer.ring_plan(KEY, "urgent")
     ringer.ring_shard(KEY, 7, "bulk")
     ringer.ring_settle(KEY, "normal")
-    assert waiting(client, "urgent") == [{"task": "neurobatch.plan", "args": [*KEY, 0], "kwargs": {}}]
+    assert waiting(client, "urgent-early") == [{"task": "neurobatch.plan", "args": [*KEY, 0], "kwargs": {}}]
     assert waiting(client, "bulk") == [{"task": "neurobatch.shard", "args": [*KEY, 7], "kwargs": {}}]
-    assert waiting(client, "normal") == [{"task": "neurobatch.settle", "args": [*KEY, 0], "kwargs": {}}]
+    assert waiting(client, "normal-early") == [{"task": "neurobatch.settle", "args": [*KEY, 0], "kwargs": {}}]
 
 
 def test_how_many_bells_wait_is_told_by_queue(ringer: Ringer, redis_url: str) -> None:
     for number in range(3):
         ringer.ring_shard(KEY, number, "bulk")
     ringer.ring_plan(KEY, "urgent")
-    assert Queues(redis_url).lengths() == {"urgent": 1, "normal": 0, "bulk": 3}
+    waiting = Queues(redis_url).lengths()
+    assert list(waiting) == ["urgent-early", "urgent", "normal-early", "normal", "bulk-early", "bulk"]
+    assert (waiting["urgent-early"], waiting["bulk"], sum(waiting.values())) == (1, 3, 4)
 
 
 def test_a_waiting_shard_never_collects_bells(ringer: Ringer, client: "redis.Redis") -> None:
@@ -131,7 +133,7 @@ def test_a_socket_in_a_folder_is_rung(tmp_path: Path) -> None:
             client.flushall()
             ringer = Ringer.of(url)
             ringer.ring_plan(KEY, "normal")
-            assert len(waiting(client, "normal")) == 1
+            assert len(waiting(client, "normal-early")) == 1
             assert connect(f"unix://{place}?db=0").dbsize() == 0
 
 

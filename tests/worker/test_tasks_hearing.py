@@ -76,7 +76,7 @@ def test_a_plan_bell_commits_one_page_and_rings_on(bench: Bench, hearing: Hearin
     assert len(bench.pages(key)) == 1
     assert [waits(hearing, "shard", key, number) for number in (0, 1, 2)] == [True, True, False]
     assert waits(hearing, "plan", key, 1)
-    assert client.llen("normal") == 3
+    assert (client.llen("normal"), client.llen("normal-early")) == (2, 1)
     now = hearing.progress.read(key)
     assert now is not None
     assert (now.begun, now.planned, now.scans) == (True, False, 4)
@@ -116,7 +116,7 @@ def test_a_bell_for_what_another_plans_is_dropped(bench: Bench, hearing: Hearing
     Leases(client).take(plan_lease(key), "other")
     hearing.plan(key, 0)
     assert bench.pages(key) == []
-    assert client.llen("normal") == 0
+    assert (client.llen("normal"), client.llen("normal-early")) == (0, 0)
 
 
 def test_a_wish_is_handed_to_settling_and_fulfilled(bench: Bench, hearing: Hearing) -> None:
@@ -147,7 +147,7 @@ def test_a_batch_that_is_gone_disturbs_nobody(bench: Bench, hearing: Hearing, cl
     key = BatchKey("t", new_batch_id())
     hearing.plan(key, 0)
     hearing.settle(key)
-    assert client.llen("normal") == 0
+    assert (client.llen("normal"), client.llen("normal-early")) == (0, 0)
 
 
 @pytest.mark.parametrize("error", [Unavailable(Code.STORE_UNAVAILABLE, "no answer"), RuntimeError("Jane Doe 1.png")])
