@@ -1,24 +1,47 @@
 """Measure a network on labelled sets, through an engine, as users run it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from models import worst
 from models.data import Item
 from models.engines.seam import Engine
-from models.figures import Figure, by_patient, classifier_figures, core_figures, lgg_figures
-from models.judging import Judged, Part, logits_of, outlines_of, parts_of
+from models.figures import Figure, by_patient, classifier_figures, slice_figures, unread, volume_figures
+from models.judging import Judged, Part, logits_of, masks_of, outlines_of, parts_of, verdicts_of
 from models.registry import Network
 from models.sets import read_sets
+from models.worst import Case
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
 
 BATCH = 16
-WEB = ("navoneel", "sartaj", "brisc")
+VALIDATION = "val"  # the split on which cards are measured
+
+Say = Callable[[str], object]
 
 
-def evaluate(network: Network, weights: Path, data: Path, engine: Engine, split: str | None = "val") -> Figure:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured, and the cases that went worst."""
+
+    figures: Figure  # a JSON-able tree: what was measured by what, and the figures of each part
+    cases: tuple[Case, ...] = ()
+
+
+def evaluate(
+    network: Network,
+    weights: Path,
+    data: Path,
+    engine: Engine,
+    split: str | None = None,
+    *,
+    cases: bool = False,
+    say: Say = lambda line: None,
+) -> Evaluation:
     """Every figure of a network on the sets in a folder.
 
     Args:
@@ -27,25 +50,27 @@ def evaluate(network: Network, weights: Path, data: Path, engine: Engine, split:
         data: a set, or a folder of sets.
         engine: what runs it.
         split: rows of this split only; None: all rows, whatever their split says.
-
-    Returns:
-        A JSON-able tree: what was measured by what, and the figures of each part.
+        cases: whether the worst cases are wanted too.
+        say: takes a line as each part begins.
 
     Raises:
-        Refused: `no_set`, there is no set here, or no row of this split.
+        Refused: `no_set`, there is no set here, or no row of this split; `bad_table`, `source_missing`, a row cannot be
+            used; `unreadable`, no picture of a part can be decoded.
     """
     items = items_of(data, split)
     if network.kind == "classifier":
-        parts = classifier_parts(judge(network, weights, items, engine), network)
+        judged = judge(network, weights, items, engine, say)
+        found = classified(judged, network, cases=cases)
     else:
-        parts = segmenter_parts(network, weights, items, engine)
-    return report(network, engine, split, parts)
+        found = _outlined(network, weights, items, engine, cases=cases, say=say)
+    return Evaluation(figures=report(network, engine, split, found.figures), cases=found.cases)
 
 
 def report(network: Network, engine: Engine, split: str | None, parts: Figure) -> Figure:
     """The figures of all parts, under what was measured by what."""
     return {
         "network": network.name,
+        "kind": network.kind,
         "sha256": network.sha256,
         "split": split or "all",
         "engine": engine.name,
@@ -61,7 +86,7 @@ def items_of(data: Path, split: str | None) -> list[Item]:
     """The rows of a split, or all.
 
     Raises:
-        Refused: `no_set`, there is no set here, or no row of this split.
+        Refused: as `read_sets`; `no_set`, no row is of this split.
     """
     items = [item for item in read_sets(data) if split is None or item.split == split]
     if not items:
@@ -69,32 +94,51 @@ def items_of(data: Path, split: str | None) -> list[Item]:
     return items
 
 
-def judge(network: Network, weights: Path, items: Sequence[Item], engine: Engine) -> list[Judged]:
+def judge(
+    network: Network, weights: Path, items: Sequence[Item], engine: Engine, say: Say = lambda line: None
+) -> list[Judged]:
     """A classifier's logits for each part of these items."""
     predictor = engine.load(network.name, weights, BATCH)
-    return [logits_of(predictor, part, network.profile) for part in parts_of(items)]
-
-
-def classifier_parts(judged: Sequence[Judged], network: Network) -> Figure:
-    """Figures by part; web sources also together, and LGG by patient."""
-    web = [one for one in judged if one.part.name in WEB]
-    parts = {one.part.name: classifier_figures(one, network) for one in judged}
-    if len(web) > 1:
-        parts["web"] = classifier_figures(_together("web", web), network)
-    for one in judged:
-        if one.part.name.startswith("lgg"):
-            parts[one.part.name]["healthy_slices"] = by_patient(one, network)
-    return parts
-
-
-def segmenter_parts(network: Network, weights: Path, items: Sequence[Item], engine: Engine) -> Figure:
-    """Figures by part: volumes by patient for LGG, slices for everything else."""
-    predictor = engine.load(network.name, weights, BATCH)
-    parts = {}
+    judged = []
     for part in parts_of(items):
-        outlined = outlines_of(predictor, part, network.profile, network.threshold)
-        parts[part.name] = (lgg_figures if part.name.startswith("lgg") else core_figures)(outlined)
-    return parts
+        say(f"{network.name} on {part.name}: {len(part.items)} pictures")
+        judged.append(logits_of(predictor, part, network.profile))
+    return judged
+
+
+def classified(judged: Sequence[Judged], network: Network, *, cases: bool = False) -> Evaluation:
+    """Figures by part; pictures of several `images.csv` sources also together, and volumes by patient."""
+    parts: Figure = {}
+    found: list[Case] = []
+    for one in judged:
+        verdicts = verdicts_of(one, network)
+        parts[one.part.name] = {**classifier_figures(verdicts), **unread(one.part)}
+        if one.part.volumes:
+            parts[one.part.name]["healthy_slices"] = by_patient(verdicts)
+        if cases:
+            found += worst.wrong_verdicts(one, verdicts)
+    web = [one for one in judged if all(item.table == "images" for item in one.part.items)]
+    if len(web) > 1:
+        parts["web"] = classifier_figures(verdicts_of(_together("web", web), network))
+    return Evaluation(figures=parts, cases=tuple(found))
+
+
+def _outlined(
+    network: Network, weights: Path, items: Sequence[Item], engine: Engine, *, cases: bool, say: Say
+) -> Evaluation:
+    """Figures by part: volumes by patient where slices form volumes, slices for everything else."""
+    predictor = engine.load(network.name, weights, BATCH)
+    parts: Figure = {}
+    found: list[Case] = []
+    for part in parts_of(items):
+        say(f"{network.name} on {part.name}: {len(part.items)} pictures")
+        outlining = outlines_of(predictor, part, network.profile, network.threshold)
+        measured = volume_figures if part.volumes else slice_figures
+        parts[part.name] = {**measured(outlining), **unread(outlining.part)}
+        if cases:
+            again = partial(masks_of, predictor, profile=network.profile, threshold=network.threshold)
+            found += worst.bad_outlines(outlining, again)
+    return Evaluation(figures=parts, cases=tuple(found))
 
 
 def _together(name: str, judged: Sequence[Judged]) -> Judged:

@@ -14,7 +14,7 @@ from models.calibrate import calibrate
 from models.carding import write_card
 from models.engines.choice import choose
 from models.engines.seam import SIDE, Engine
-from models.evaluate import classifier_parts, evaluate, items_of, judge, report
+from models.evaluate import VALIDATION, classified, evaluate, items_of, judge, report
 from models.figures import Figure
 from models.networks import NETWORKS
 from models.registry import CARDS, TABLE, WEIGHTS, Network
@@ -24,7 +24,6 @@ from models.weightfile import shrink
 LICENCE = "research only: made from data under CC BY-NC-SA 4.0, see LICENSE.md beside the weights"
 CHANNELS = ("FLAIR abnormality (as outlined on TCGA-LGG)", "tumour core on T1 after contrast")
 PIXEL_THRESHOLD = 0.5
-SPLIT = "val"
 
 
 def publish(config: Config, trained: Path, engine: Engine) -> Network:
@@ -75,10 +74,10 @@ def _row(config: Config, weights: Path) -> Network:
 def _measured(network: Network, weights: Path, data: Path, engine: Engine) -> tuple[Network, Figure]:
     """The network with its calibration, and its figures; a classifier runs once for both."""
     if network.kind == "segmenter":
-        return network, evaluate(network, weights, data, engine, SPLIT)
-    judged = judge(network, weights, items_of(data, SPLIT), engine)
+        return network, evaluate(network, weights, data, engine, VALIDATION).figures
+    judged = judge(network, weights, items_of(data, VALIDATION), engine)
     network = replace(network, **asdict(calibrate(judged)))
-    return network, report(network, engine, SPLIT, classifier_parts(judged, network))
+    return network, report(network, engine, VALIDATION, classified(judged, network).figures)
 
 
 def _enter(network: Network) -> None:

@@ -1,7 +1,22 @@
 """Figures of merit, in NumPy."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+BINS = 15  # of equal width, of probabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Pictures whose probabilities lie between two bounds, and how often they have a tumour."""
+
+    low: float
+    high: float
+    pictures: int
+    probability: float  # mean
+    rate: float  # share with a tumour
 
 
 def auc(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
@@ -12,6 +27,49 @@ def auc(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
     _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
     return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def positives_by_score(
+    truth: NDArray[np.bool_], score: NDArray[np.floating]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """True and false positives, each `(k,)`, if all from the i-th highest of `k` different scores on were positive."""
+    _, places = np.unique(-np.asarray(score, np.float64), return_inverse=True)
+    right = np.bincount(places, weights=truth)
+    wrong = np.bincount(places, weights=~truth)
+    return np.cumsum(right).astype(np.int64), np.cumsum(wrong).astype(np.int64)
+
+
+def roc_curve(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """ROC as points `(k, 2)` of false positive rate and sensitivity, from (0, 0) to (1, 1).
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    if truth.all() or not truth.any():
+        raise ValueError("a ROC curve needs both classes")
+    right, wrong = positives_by_score(truth, score)
+    points = np.column_stack([wrong / wrong[-1], right / right[-1]])
+    return _corners(np.vstack([[0.0, 0.0], points]))
+
+
+def precision_recall(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points `(k, 2)` of sensitivity and precision, by falling threshold; precision is never interpolated.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    if truth.all() or not truth.any():
+        raise ValueError("a precision-recall curve needs both classes")
+    right, wrong = positives_by_score(truth, score)
+    return np.column_stack([right / right[-1], right / (right + wrong)])
+
+
+def average_precision(truth: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
+    """Precision averaged over steps of sensitivity, without interpolation; NaN where one class is missing."""
+    if truth.all() or not truth.any():
+        return float("nan")
+    recall, precision = precision_recall(truth, score).T
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
 
 
 def dice(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> float:
@@ -25,12 +83,33 @@ def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return 0.5 * (1 + np.tanh(np.asarray(logits, np.float64) / 2))
 
 
-def calibration_error(truth: NDArray[np.bool_], probability: NDArray[np.floating], bins: int = 15) -> float:
-    """Expected calibration error (Naeini et al., AAAI 2015) over bins of equal width."""
+def reliability(truth: NDArray[np.bool_], probability: NDArray[np.floating], bins: int = BINS) -> list[Bin]:
+    """What is behind a reliability plot: the bins of equal width that are not empty."""
     place = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [
-        abs(truth[place == k].mean() - probability[place == k].mean()) * (place == k).mean()
+    return [
+        Bin(
+            low=k / bins,
+            high=(k + 1) / bins,
+            pictures=int((place == k).sum()),
+            probability=float(probability[place == k].mean()),
+            rate=float(truth[place == k].mean()),
+        )
         for k in range(bins)
         if (place == k).any()
     ]
-    return float(np.sum(gaps))
+
+
+def calibration_error(truth: NDArray[np.bool_], probability: NDArray[np.floating], bins: int = BINS) -> float:
+    """Expected calibration error (Naeini et al., AAAI 2015) over bins of equal width; NaN where there is nothing."""
+    if not len(truth):
+        return float("nan")
+    gaps = [abs(each.rate - each.probability) * each.pictures for each in reliability(truth, probability, bins)]
+    return float(np.sum(gaps)) / len(truth)
+
+
+def _corners(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points of a staircase without those that lie on a straight line between their neighbours."""
+    steps = np.diff(points, axis=0)
+    turns = steps[:-1, 0] * steps[1:, 1] - steps[:-1, 1] * steps[1:, 0]
+    keep = np.r_[True, np.abs(turns) > 1e-12, True]
+    return points[keep]

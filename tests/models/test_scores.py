@@ -1,5 +1,6 @@
 """Figures of merit and calibration, against what can be counted by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,20 @@ from numpy.typing import NDArray
 
 from models.calibrate import SENSITIVITY, calibrate
 from models.data import Item
-from models.figures import false_masks, lgg_figures
-from models.judging import Judged, Outlined, Part
-from models.scores import auc, calibration_error, dice, sigmoid
+from models.figures import classifier_figures, false_masks, lesion_figures, slice_figures, volume_figures
+from models.intervals import Bootstrap
+from models.judging import Judged, Outlined, Outlining, Part, Second, Verdicts
+from models.lesions import Lesions, compared
+from models.scores import (
+    auc,
+    average_precision,
+    calibration_error,
+    dice,
+    precision_recall,
+    reliability,
+    roc_curve,
+    sigmoid,
+)
 
 
 def item(group: str, *, tumour: bool) -> Item:
@@ -75,24 +87,128 @@ def test_the_threshold_reaches_its_sensitivity_with_every_part_weighing_the_same
     assert found.review_low < found.threshold < found.review_high
 
 
+def outlined(
+    group: str, drawn: int | None, common: int, found: int, *, largest: int = 0, tumour: bool = True
+) -> Outlined:
+    return Outlined(
+        item=item(group, tumour=tumour), drawn=drawn, common=common, found=found, largest=max(found, largest)
+    )
+
+
+def outlining(*rows: Outlined) -> Outlining:
+    items = tuple(row.item for row in rows)
+    return Outlining(part=Part(name="lgg", items=items, view="colour", volumes=True), rows=rows, lesions=())
+
+
 def test_volumes_are_compared_by_patient() -> None:
-    rows = [
-        Outlined(item=item("a", tumour=True), drawn=100, common=(80, 0), found=(100, 0), second=None),
-        Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=(20, 0), second=None),
-        Outlined(item=item("b", tumour=True), drawn=50, common=(0, 0), found=(0, 0), second=None),
-    ]
-    figures = lgg_figures(rows)
+    rows = (outlined("a", 100, 80, 100), outlined("a", 0, 0, 20, tumour=False), outlined("b", 50, 0, 0))
+    figures = volume_figures(outlining(*rows))
     assert figures["patients"] == 2
     assert figures["dice_mean"] == pytest.approx((160 / 220 + 0) / 2, abs=1e-4)
+    assert figures["iou_mean"] == pytest.approx((80 / 140 + 0) / 2, abs=1e-4)
+    assert figures["dice_by_patient"] == [0.0, pytest.approx(160 / 220, abs=1e-4)]
     assert figures["slices_with_tumour_touched"] == 0.5
+
+
+def test_a_tumour_that_nobody_outlined_is_in_no_dice() -> None:
+    figures = slice_figures(outlining(outlined("a", 10, 5, 10), outlined("b", None, 0, 40)))
+    assert (figures["slices"], figures["dice_mean"], figures["iou_mean"]) == (1, 0.5, 0.3333)
+
+
+def test_readers_are_compared_on_the_slices_that_both_outlined() -> None:
+    both = replace(outlined("a", 10, 8, 10), second=Second(drawn=30, with_first=10, with_ours=9))
+    figures = slice_figures(outlining(both, outlined("b", 10, 0, 10)))
+    assert figures["readers"]["slices"] == 1
+    assert [figures["readers"][name] for name in ("first_second", "ours_first", "ours_second")] == [0.5, 0.8, 0.45]
 
 
 def test_a_false_mask_counts_from_its_least_size_in_either_channel() -> None:
     rows = [
-        Outlined(item=item("a", tumour=False), drawn=0, common=(0, 0), found=found, second=None)
-        for found in ((0, 0), (0, 30), (60, 0), (5, 5))
+        outlined("a", 0, 0, found, largest=largest, tumour=False)
+        for found, largest in ((0, 0), (0, 30), (60, 0), (5, 5))
     ]
     assert false_masks(rows) == {
         "healthy": 4,
         "false_mask_rate_by_px": {"1": 0.75, "20": 0.5, "50": 0.25, "100": 0.0, "200": 0.0},
     }
+
+
+def verdicts(truth: list[int], chance: list[float], threshold: float = 0.5, groups: str = "") -> Verdicts:
+    probability = np.array(chance)
+    return Verdicts(
+        truth=np.array(truth, bool),
+        score=probability,
+        chance=probability,
+        positive=probability >= threshold,
+        review=np.abs(probability - threshold) < 0.05,
+        groups=tuple(groups or "abcdefghij"[: len(truth)]),
+        kinds=tuple("glioma" if label else "none" for label in truth),
+    )
+
+
+def test_the_operating_point_is_counted_by_hand() -> None:
+    found = classifier_figures(verdicts([1, 1, 1, 0, 0], [0.9, 0.6, 0.2, 0.52, 0.1]))
+    assert found["confusion"] == {"tp": 2, "fn": 1, "fp": 1, "tn": 1}
+    shares = {name: found[name] for name in ("accuracy", "recall", "specificity", "precision", "needs_review")}
+    assert shares == {"accuracy": 0.6, "recall": 0.6667, "specificity": 0.5, "precision": 0.6667, "needs_review": 0.2}
+    assert found["needs_review_pictures"] == 1
+    assert found["auc"] == pytest.approx((2 + 2 + 1) / 6, abs=1e-4)
+    assert found["by_threshold"]["0.7"] == {"recall": 0.3333, "specificity": 1.0}
+    assert found["by_kind"]["glioma"]["accuracy"] == 0.6667
+
+
+def test_one_class_alone_has_neither_auc_nor_precision() -> None:
+    found = classifier_figures(verdicts([1, 1], [0.9, 0.6]))
+    assert [found[name] for name in ("auc", "average_precision", "specificity", "precision")] == [None] * 4
+    assert "roc" not in found
+    assert (found["recall"], found["recall_95"]) == (1.0, [0.1581, 1.0])  # 0.025 ** (1/2)
+
+
+def test_curves_are_those_of_the_textbook() -> None:
+    truth, score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.8, 0.1])
+    assert roc_curve(truth, score).tolist() == [[0, 0], [0, 0.5], [0.5, 1], [1, 1]]
+    assert precision_recall(truth, score).tolist() == [[0.5, 1.0], [1.0, 2 / 3], [1.0, 0.5]]
+    assert average_precision(truth, score) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_bins_hold_what_lies_in_them() -> None:
+    bins = reliability(np.array([0, 1, 1], bool), np.array([0.01, 0.03, 1.0]))
+    assert [(each.pictures, each.rate) for each in bins] == [(2, 0.5), (1, 1.0)]
+    assert bins[0].probability == pytest.approx(0.02)
+    assert calibration_error(np.array([0, 1, 1], bool), np.array([0.01, 0.03, 1.0])) == pytest.approx(0.48 * 2 / 3)
+
+
+def test_an_interval_follows_from_groups_and_seed_alone() -> None:
+    rng = np.random.default_rng(3)
+    values, groups = rng.random(60), [str(number % 9) for number in range(60)]
+    order = rng.permutation(60)
+    first = Bootstrap(groups).mean(values)
+    shuffled = Bootstrap([groups[place] for place in order]).mean(values[order])
+    assert (shuffled.low, shuffled.high) == pytest.approx((first.low, first.high))
+    assert Bootstrap(groups).of(lambda rows: float(values[rows].mean())).low == pytest.approx(first.low)
+    assert Bootstrap(groups, seed=1).mean(values).low != first.low
+
+
+def test_pictures_of_one_patient_are_drawn_together() -> None:
+    values = np.repeat([0.0, 1.0], 500)
+    apart = Bootstrap([str(number) for number in range(1000)]).mean(values)
+    together = Bootstrap(np.repeat(["a", "b"], 500).tolist()).mean(values)
+    assert (together.low, together.high) == (0.0, 1.0)
+    assert apart.low is not None
+    assert apart.low > 0.45
+    assert Bootstrap(["a"] * 1000).mean(values).low is None
+
+
+def test_regions_are_met_and_false_by_their_overlap() -> None:
+    drawn, ours = np.zeros((2, 40, 40), bool), np.zeros((2, 40, 40), bool)
+    drawn[:, 5:15, 5:15] = True  # 200 voxels in one region; ours covers 40
+    ours[0, 11:15, 5:15] = True
+    drawn[0, 30:34, 30:34] = True  # 16 px, missed
+    drawn[1, 30, 1:4] = True  # a speck of 3 px is not counted
+    ours[1, 20:24, 30:34] = True  # outlined by nobody
+    assert compared("a", drawn, ours) == Lesions(group="a", drawn=2, met=1, ours=2, false=1)
+    ours[0, 11:15, 5:15] = False
+    ours[0, 14, 5:15] = True  # 10 of 200 are less than a tenth
+    assert compared("a", drawn, ours).met == 0
+    figures = lesion_figures([Lesions(group="a", drawn=2, met=1, ours=2, false=1)] * 2)
+    assert (figures["lesion_sensitivity"], figures["false_lesions_per_scan"]) == (0.5, 1.0)
