@@ -4,7 +4,8 @@ A set is a folder with `slices.csv` or `images.csv`:
 
     slices.csv   file, and mask or tumour_pixels; patient, slice, split, class, plane, mask2 and others where known.
                  With one of class, plane, pid, mask2 or n in its header: single slices whose tumour core was outlined
-                 (T1ce); else: volumes as consecutive slices, whose FLAIR abnormality was outlined (LGG).
+                 (T1ce); with slice: volumes as consecutive slices, whose FLAIR abnormality was outlined (LGG); with
+                 none of these: the first where the first picture is grey, the second where it is in colour.
     images.csv   file and label (yes, no, 1, 0, tumour, no_tumour); source, group, split, mask, note where known.
 
 Only `file` and one column that tells of the tumour must be there. In outlines 255 is tumour. What a row says under
@@ -13,7 +14,7 @@ Only `file` and one column that tells of the tumour must be there. In outlines 2
 
 from pathlib import Path
 
-from models.data import Definition, Item, read_mask
+from models.data import Definition, Item, read_mask, read_plane
 from models.rows import Row, read_rows
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
@@ -39,9 +40,16 @@ def _read_set(folder: Path) -> list[Item]:
     slices, images = folder / "slices.csv", folder / "images.csv"
     if slices.is_file():
         rows = read_rows(slices, "slices.csv")
-        single = bool(rows) and not OF_SINGLE_SLICES.isdisjoint(rows[0].cells)
+        single = bool(rows) and _single(folder, rows[0])
         return [_slice(folder, row, single=single) for row in rows]
     return [_picture(folder, row) for row in read_rows(images, "images.csv")] if images.is_file() else []
+
+
+def _single(folder: Path, first: Row) -> bool:
+    """Whether a table lists single slices, not volumes."""
+    if not OF_SINGLE_SLICES.isdisjoint(first.cells):
+        return True
+    return "slice" not in first.cells and read_plane(_file(folder, first)).ndim == 2
 
 
 def _slice(folder: Path, row: Row, *, single: bool) -> Item:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.rows import read_rows
@@ -67,6 +68,13 @@ def test_columns_that_are_not_needed_may_be_absent(folder: Path) -> None:
         (True, None, folder.name),
         (False, None, folder.name),
     ]
+
+
+def test_where_no_column_tells_the_layout_the_picture_does(folder: Path) -> None:
+    write_picture(folder / "colour.png", np.dstack([head(), head(), head() // 2]))
+    for file, definition in (("yes.png", "core"), ("colour.png", "flair")):
+        write_table(folder / "slices.csv", [{"patient": "a", "file": file, "mask": "mask.png", "tumour_pixels": 113}])
+        assert [item.definition for item in read_sets(folder)] == [definition]
 
 
 def test_a_table_is_read_as_spreadsheets_save_it(folder: Path) -> None:
