@@ -9,10 +9,12 @@ A set is a folder with `slices.csv` or `images.csv`:
     images.csv   file and label (yes, no, 1, 0, tumour, no_tumour); source, group, split, mask, note where known.
 
 Only `file` and one column that tells of the tumour must be there. In outlines 255 is tumour. What a row says under
-`source` or `definition` (flair, core) goes before what the layout implies.
+`source` or `definition` (flair, core) goes before what the layout implies. Where there is no patient, a pid without the
+letters at its end, which tell examinations of one patient apart, is taken for one.
 """
 
 from pathlib import Path
+from string import ascii_letters
 
 from models.data import Definition, Item, read_mask, read_plane
 from models.rows import Row, read_rows
@@ -61,7 +63,7 @@ def _slice(folder: Path, row: Row, *, single: bool) -> Item:
         mask2=_optional(folder, row, "mask2"),
         definition=_definition(row, "core" if single else "flair"),
         tumour=_tumour(row, mask),
-        group=row.text("patient", "group", "pid") or file.stem,
+        group=row.text("patient", "group") or row.text("pid").rstrip(ascii_letters) or file.stem,
         split=row.text("split"),
         plane=row.text("plane") or ("" if single else "axial"),
         doubtful=bool(row.text("note")),

@@ -70,6 +70,12 @@ def test_columns_that_are_not_needed_may_be_absent(folder: Path) -> None:
     ]
 
 
+def test_examinations_of_one_patient_stay_together(folder: Path) -> None:
+    rows = [{"pid": pid, "file": "yes.png", "mask": "mask.png"} for pid in ("MR01A", "MR01B", "MR02")]
+    write_table(folder / "slices.csv", rows)
+    assert [item.group for item in read_sets(folder)] == ["MR01", "MR01", "MR02"]
+
+
 def test_where_no_column_tells_the_layout_the_picture_does(folder: Path) -> None:
     write_picture(folder / "colour.png", np.dstack([head(), head(), head() // 2]))
     for file, definition in (("yes.png", "core"), ("colour.png", "flair")):
