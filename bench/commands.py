@@ -113,8 +113,18 @@ def stages(task: Task) -> Report:
 @reporting
 @click.option("--scans", type=click.IntRange(min=1), default=2000, show_default=True, help="Scans of a batch.")
 @rounds_option(3)
-def queue(scans: int, rounds: int) -> Report:
+@click.option(
+    "--by-reference",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Instead: hand over N scans by reference at once, such as 1000000, and watch them being planned.",
+)
+def queue(scans: int, rounds: int, by_reference: int | None) -> Report:
     """What intake, queue, store and finalisation carry when the network does nothing."""
+    if by_reference is not None:
+        from bench.referring import referring
+
+        return referring(by_reference)
     from bench.carrying import carrying as measure
 
     return measure(scans, rounds)

@@ -57,6 +57,19 @@ def test_queue_carries_every_scan(tmp_path: Path) -> None:
     assert figures["scans from request to end"] == pytest.approx(40 / figures["ended"], rel=0.01)
     assert figures["accepted"] < figures["ended"]
     assert figures["first result"] <= figures["ended"]
+    assert figures["CPU of all processes a scan"] > 0
+    assert figures["one picture alone, until its result"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_many_scans_by_reference_are_watched_until_they_are_planned(tmp_path: Path) -> None:
+    report = run(tmp_path, "queue", "--by-reference", "1100")
+    assert report.name == "queue-by-reference"
+    figures = {f"{row.name}, {row.unit}": row.median for row in report.rows}
+    assert 0 < figures["accepted, s"] < figures["planned and queued, s"]
+    assert figures["planned and queued a second, scans/s"] == pytest.approx(1100 / figures["planned and queued, s"], rel=0.01)
+    assert figures["largest process, MiB"] >= figures["supervisor after 1,000 results, MiB"] > 0
 
 
 @pytest.mark.slow
