@@ -9,6 +9,7 @@ every device, pipe or socket, is told as `unsafe_link`.
 import errno
 import os
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -19,6 +20,8 @@ from storage.roots import path_bytes, path_text, relative_parts
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+LARGE = 256 << 10  # bytes that a folder itself has, from which its names are kept; about ten thousand
+
 _LINKED = (errno.ELOOP, errno.ENOTDIR)  # what Linux answers where a link stands on the way
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -122,16 +125,15 @@ class Tree:
             below = os.path.join(real, folder.rstrip(b"/"))[len(self._top) :]
             descriptor = _open_below(self._top, [part for part in below.split(b"/") if part], _FOLDER)
             try:
-                with os.scandir(descriptor) as found:
-                    paths = [folder + _slashed(child) for child in found]
+                names = _listings.names(descriptor)
             finally:
                 os.close(descriptor)
         except OSError:
             yield Entry(path=path_text(folder), size=0, stamp="", code=Code.UNREADABLE)
             return
-        paths = [path for path in paths if path > after or _inside(after, path)]
-        paths.sort()
-        yield from paths
+        for number in range(_behind(names, folder, after), len(names)):
+            yield folder + names[number]
+        _listings.forget(names)
 
     def _entry(self, full: bytes, path: bytes) -> Entry:
         found = os.lstat(full)
@@ -143,6 +145,44 @@ class Tree:
         if not stat.S_ISREG(found.st_mode):
             return Entry(path=path_text(path), size=0, stamp="", code=Code.UNSAFE_LINK)
         return Entry(path=path_text(path), size=found.st_size, stamp=str(found.st_mtime_ns))
+
+
+class _Listings:
+    """Names in folders, sorted. The last large folder's are kept while its files are taken: a page of the plan takes
+    a thousand, and to list a million for each would be most of the work.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[int, int, int], list[bytes]] | None = None
+
+    def names(self, descriptor: int) -> list[bytes]:
+        """Of an open folder, as it is now: whatever adds or removes a name moves its time of change."""
+        found = os.fstat(descriptor)
+        stands = (found.st_dev, found.st_ino, found.st_ctime_ns)
+        if self._kept is not None and self._kept[0] == stands:
+            return self._kept[1]
+        with os.scandir(descriptor) as children:
+            names = sorted(_slashed(child) for child in children)
+        if found.st_size >= LARGE:
+            self._kept = stands, names
+        return names
+
+    def forget(self, names: list[bytes]) -> None:
+        """All of them were taken."""
+        if self._kept is not None and self._kept[1] is names:
+            self._kept = None
+
+
+_listings = _Listings()  # of this process, since each page is planned by a call of its own
+
+
+def _behind(names: list[bytes], folder: bytes, after: bytes) -> int:
+    """Index of the first name of a folder with which a listing goes on behind `after`: a folder may hold `after`."""
+    if not after.startswith(folder):
+        return 0 if folder > after else len(names)
+    rest = after[len(folder) :]
+    index = bisect_right(names, rest)
+    return index - 1 if index and _inside(rest, names[index - 1]) else index
 
 
 def _below(path: bytes, top: bytes) -> bool:

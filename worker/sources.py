@@ -90,6 +90,7 @@ class Sources:
         self._config = config
         self._store = objects
         self._buckets: dict[str, Objects] = {}
+        self._tree: tuple[bytes, str, Tree] | None = None  # a folder, a path in it, and the tree there
 
     def list(self, key: BatchKey, source: Source, after: str = "") -> Iterator[Entry]:
         """Files of a source behind `after`, in the byte order of their paths; a stream, however many.
@@ -222,7 +223,14 @@ class Sources:
             return _Upload(self._objects(), names.upload(key, source.number), source)
         url = self._config.roots.resolve(source.root)
         folder = folder_of(url)
-        return _Bucket(self._bucket(url), source.path) if folder is None else Tree(folder, source.path)
+        return _Bucket(self._bucket(url), source.path) if folder is None else self._below(folder, source.path)
+
+    def _below(self, folder: bytes, path: str) -> Tree:
+        """The files below a folder. The last is kept: one source's files are opened one after the other."""
+        kept = self._tree
+        if kept is None or kept[:2] != (folder, path):
+            kept = self._tree = (folder, path, Tree(folder, path))
+        return kept[2]
 
     def _objects(self) -> Objects:
         if self._store is None:

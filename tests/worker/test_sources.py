@@ -8,6 +8,7 @@ import pickle
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,14 @@ names_of_files = st.lists(
 )  # fmt: skip
 
 
+@pytest.fixture(params=["small", "large"])
+def folders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders whose names are listed anew for each page, and such whose names are kept."""
+    if request.param == "large":
+        monkeypatch.setattr("worker.folders.LARGE", 0)
+
+
+@pytest.mark.usefixtures("folders")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(paths=names_of_files, at=st.integers(0, 11))
 def test_a_listing_goes_on_behind_any_of_its_files(
@@ -110,6 +119,19 @@ def test_a_listing_goes_on_behind_any_of_its_files(
     assert len(whole) == sum(1 for file in folder.rglob("*") if file.is_file())
     after = whole[at % len(whole)]
     assert listed(sources, after=after) == whole[at % len(whole) + 1 :]
+
+
+@pytest.mark.usefixtures("folders")
+def test_what_comes_and_goes_while_a_folder_is_listed_in_pages_is_seen(folder: Path) -> None:
+    write(folder, "a", "b", "c", "d/e")
+    sources = sources_of(folder)
+    first = next(sources.list(KEY, RootSource(root="r")))
+    assert first.path == "a"
+    time.sleep(0.02)  # longer than a tick of the file system's clock
+    write(folder, "b2")
+    (folder / "c").unlink()
+    assert listed(sources, after="a") == ["b", "b2", "d/e"]
+    assert listed(sources) == ["a", "b", "b2", "d/e"]
 
 
 def test_a_source_may_be_one_file_or_a_folder_below_the_root(folder: Path) -> None:
