@@ -3,13 +3,15 @@
 Whatever happens, a shard is either committed whole or not at all; a try that is given up costs nothing but time.
 """
 
+import contextlib
 import functools
 import json
 import logging
+import queue
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -234,6 +236,7 @@ class _Try:
         self._todo = deque(plan.shard.scans)
         self._judging: dict[Future[Any], tuple[PlannedScan, Ticket]] = {}  # futures of outcomes
         self._putting: dict[Future[Any], PlannedScan] = {}  # futures of results
+        self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()  # of both, once they are done
         self._done: dict[str, Result] = {}
         self._seconds: dict[str, float] = {}
         self._begun: dict[str, float] = {}
@@ -248,14 +251,19 @@ class _Try:
         while self._todo or self._judging or self._putting:
             while self._todo and len(self._judging) + len(self._putting) < self._window:
                 self._hand_in(self._todo.popleft(), networks)
-            under_way = [*self._judging, *self._putting]
-            done, _ = wait(under_way, timeout=WAKE_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in self._arrivals():
                 self._take(future)
             if not self._goes_on(stop_at()):
                 self.give_up()
                 return None
         return tuple(self._done[scan.id] for scan in self._plan.shard.scans)
+
+    def _arrivals(self) -> Iterator[Future[Any]]:
+        """Futures that are done by now; waits for the first, but not for long."""
+        with contextlib.suppress(queue.Empty):
+            yield self._arrived.get(timeout=WAKE_SECONDS)
+            while True:
+                yield self._arrived.get_nowait()
 
     def give_up(self) -> None:
         """Forget what is under way; what is being put goes on and does no harm."""
@@ -295,6 +303,7 @@ class _Try:
         ticket = self._desk.supervisor.judge(job, alone=self._careful)
         self._begun[scan.id] = time.monotonic()
         self._judging[ticket.future] = scan, ticket
+        ticket.future.add_done_callback(self._arrived.put)
 
     def _take(self, future: Future[Any]) -> None:
         if future in self._putting:
@@ -308,7 +317,9 @@ class _Try:
             log.info("scan_failed batch=%s scan=%s code=%s", self._plan.key.batch, scan.id, error.code)
             self._finish(scan, failed_result(scan, error.code))
             return
-        self._putting[self._files.put(self._plan.key, outcome.value, ticket.put_away)] = scan
+        putting = self._files.put(self._plan.key, outcome.value, ticket.put_away)
+        self._putting[putting] = scan
+        putting.add_done_callback(self._arrived.put)
 
     def _finish(self, scan: PlannedScan, result: Result) -> None:
         self._seconds[scan.id] = time.monotonic() - self._begun[scan.id]
