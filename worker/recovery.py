@@ -123,8 +123,9 @@ class Recovery:
         return Work(plan=plan is None, shards=waiting, finalise=plan is not None and not waiting)
 
     def _lost(self, key: BatchKey, work: Work) -> list[tuple[str, int]]:
-        """Bells to ring: for what nobody works on. Those that wait already are known to the record of bells."""
-        wanted = [(keys.shard_lease(key, number), SHARD, number) for number in work.shards]
+        """Bells to ring: for what nobody works on and no bell waits for; of shards there may be thousands."""
+        silent = self.ringer.silent(SHARD, key, work.shards)
+        wanted = [(keys.shard_lease(key, number), SHARD, number) for number in silent]
         if work.plan:
             last = last_page(self.ledger, key)
             wanted.append((plan_lease(key), PLAN, last.number + 1 if last else 0))

@@ -41,6 +41,16 @@ class Queue:
         return int(str(self.client.rpop(self.name)))
 
 
+def test_many_bells_are_asked_for_at_once(client: "redis.Redis") -> None:
+    bells, queue = Bells(client, grace=0), Queue(client)
+    for number in range(0, 2500, 2):
+        assert queue.ring(bells, number)
+    assert bells.silent("shard", KEY, range(2500)) == list(range(1, 2500, 2))
+    bells.heard("shard", KEY, queue.take())
+    assert bells.silent("shard", KEY, [2, 0, 1]) == [0, 1]
+    assert bells.silent("shard", KEY, []) == []
+
+
 def test_a_waiting_bell_is_not_rung_again(bells: Bells, client: "redis.Redis") -> None:
     queue = Queue(client)
     assert queue.ring(bells, 1)
