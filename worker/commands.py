@@ -17,9 +17,11 @@ def worker() -> None:
     Needs NEUROBATCH_BROKER and the same store as the API. Ctrl-C and SIGTERM end it within 30 seconds: what is under
     way is finished or handed back. A second Ctrl-C ends it at once; nothing is lost by that either.
     """
+    from pipeline.prepare.compiled import keep_in
     from worker.app import Worker
 
     settings = load_settings()
+    keep_in(settings.engines_folder)
     log_to_stderr(settings.log_level)
     running = Worker(settings)
 

@@ -1,4 +1,8 @@
-"""Non-local means (Buades, Coll, Morel, CVPR 2005) as OpenCV has it."""
+"""Take noise away by non-local means, with our own kernel or, where numba is missing, with OpenCV's."""
+
+import functools
+import logging
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,19 +15,57 @@ PATCH = 7  # px, odd
 SEARCH = 11  # px, odd; 21 takes four times as long and changes a slice by 0.2 grey levels more
 LONGEST = 512  # px: a larger plane is shrunk to this first; the time grows with the area, a network sees 224
 
+log = logging.getLogger(__name__)
 
-def denoise(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+
+class Filter(Protocol):
+    """Non-local means of `(channels, height, width)` uint8, patches compared over all channels; the same shape."""
+
+    def __call__(self, planes: NDArray[np.uint8], strength: float, search: int) -> NDArray[np.uint8]:
+        """`strength` in grey levels, `search` in px."""
+        ...
+
+
+def denoise(plane: NDArray[np.uint8], search: int = SEARCH) -> NDArray[np.uint8]:
     """Remove noise from a plane `(h, w)` or `(h, w, 3)` RGB uint8.
 
-    Grey is filtered as one plane, colour in LAB with lightness and colour apart. Gives the same kind,
-    at most `LONGEST` px long.
+    Grey is filtered as one plane, colour in LAB with lightness and colour apart, as OpenCV's
+    `fastNlMeansDenoisingColored` does. Gives the same kind, at most `LONGEST` px long.
     """
     small = _bounded(plane)
     if small.ndim == 2:
-        return np.asarray(cv2.fastNlMeansDenoising(small, None, STRENGTH, PATCH, SEARCH), np.uint8)
-    bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    clean = cv2.fastNlMeansDenoisingColored(bgr, None, STRENGTH, STRENGTH, PATCH, SEARCH)
-    return np.asarray(cv2.cvtColor(clean, cv2.COLOR_BGR2RGB), np.uint8)
+        return _cleaned(small[None], search).reshape(small.shape)
+    lab = np.ascontiguousarray(np.moveaxis(cv2.cvtColor(small, cv2.COLOR_LRGB2LAB), 2, 0), np.uint8)
+    clean = np.ascontiguousarray(
+        np.moveaxis(np.concatenate([_cleaned(lab[:1], search), _cleaned(lab[1:], search)]), 0, 2)
+    )
+    return np.asarray(cv2.cvtColor(clean, cv2.COLOR_LAB2LRGB), np.uint8)
+
+
+@functools.cache
+def fastest() -> Filter:
+    """The filter that is used here; the first call in a process loads it (half a second) or compiles it."""
+    try:
+        from pipeline.prepare.nonlocal_means import filtered
+        from pipeline.prepare.shifts import kernel
+    except ImportError as error:
+        log.warning("denoising_by_opencv missing=%s", error.name)
+        return opencv
+    kernel()
+    return filtered
+
+
+def opencv(planes: NDArray[np.uint8], strength: float, search: int) -> NDArray[np.uint8]:
+    """The filter as OpenCV has it, for one to three channels."""
+    picture = np.ascontiguousarray(np.moveaxis(planes, 0, 2))
+    clean = cv2.fastNlMeansDenoising(picture, None, strength, PATCH, search)
+    return np.ascontiguousarray(np.moveaxis(np.asarray(clean, np.uint8).reshape(picture.shape), 2, 0))
+
+
+def _cleaned(planes: NDArray[np.uint8], search: int) -> NDArray[np.uint8]:
+    """Planes of one level each, such as the colour of a grey picture, are their own mean."""
+    flat = np.array_equal(planes.min(axis=(1, 2)), planes.max(axis=(1, 2)))
+    return planes if flat else fastest()(planes, STRENGTH, search)
 
 
 def _bounded(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
