@@ -174,7 +174,7 @@ class Report(Record):
 
     def pretty(self) -> bytes:
         """The bytes of report.json: sorted keys, indented, one newline at the end."""
-        return json.dumps(json.loads(self.dump()), sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(self.body(), sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def report(

@@ -72,11 +72,15 @@ class Record(Value):
     SCHEMA: ClassVar[str]
     VERSION: ClassVar[int] = 1
 
-    def dump(self) -> bytes:
-        """Canonical JSON bytes, with the schema's name and version first among equals."""
+    def body(self) -> dict[str, Any]:
+        """What JSON says of it, with the schema's name and version among the fields."""
         body: dict[str, Any] = self.model_dump(mode="json")
         body["schema"] = f"neurobatch.{self.SCHEMA}/{self.VERSION}"
-        return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return body
+
+    def dump(self) -> bytes:
+        """Canonical JSON bytes."""
+        return json.dumps(self.body(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @classmethod
     def upgrade(cls, body: dict[str, Any], version: int) -> dict[str, Any]:
