@@ -14,7 +14,7 @@ import numpy as np
 from bench.asking import answer
 from models.engines.choice import choose
 from models.engines.seam import Predictor
-from models.registry import open_weights
+from models.registry import open_check, open_weights
 from neurobatch.records import ModelPin, Options, ScanKind
 from pipeline import run
 from pipeline.limits import Limits
@@ -30,7 +30,9 @@ class Kernels:
     def __init__(self, options: Options, engine: str, cache: Path, batch: int) -> None:
         chosen = choose(engine, cache, precision=options.precision, threads=1)
         self._batch = batch
-        self._loaded = {pin: chosen.load(pin.name, open_weights(pin.name), batch) for pin in pins(options)}
+        self._loaded = {
+            pin: chosen.load(pin.name, open_weights(pin.name), batch, open_check(pin.name)) for pin in pins(options)
+        }
         self._setting = run.Setting(
             pins=tuple(self._loaded),
             options=options,
@@ -66,7 +68,9 @@ class Kernels:
         return [
             one
             for index, one in enumerate(read)
-            if run.judge(*one, {name: said[index] for name, said in logits.items()}, self._setting).wants_mask
+            if run.judge(
+                *one, {name: said[index : index + 1] for name, said in logits.items()}, self._setting
+            ).wants_mask
         ]
 
     def _segment(self, read: list[Read]) -> int:

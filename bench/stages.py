@@ -18,7 +18,7 @@ from bench.served import Handled, Served, served
 from bench.task import Measurement, Task, files_of, place_for
 from models.engines.choice import choose
 from models.engines.seam import Engine, Predictor
-from models.registry import open_weights
+from models.registry import open_check, open_weights
 from neurobatch.records import FileRef, ModelPin, Options, PlannedScan, ScanKind
 from neurobatch.settings import Settings
 from pipeline import run
@@ -91,7 +91,10 @@ class OneByOne:
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
         self._engine: Engine = choose(settings.engine, settings.engines_folder, precision=options.precision)
         self._batch, self._ledger = settings.device_batch, ledger
-        self._loaded = {pin: self._engine.load(pin.name, open_weights(pin.name), self._batch) for pin in pins(options)}
+        self._loaded = {
+            pin: self._engine.load(pin.name, open_weights(pin.name), self._batch, open_check(pin.name))
+            for pin in pins(options)
+        }
         self._setting = run.Setting(
             pins=tuple(self._loaded),
             options=options,
@@ -130,19 +133,21 @@ class OneByOne:
 
     def _group(self, key: BatchKey, scans: Sequence[Scan]) -> None:
         seen = [scan for scan in scans if scan.shown]
-        logits: dict[str, Any] = {}
+        told: dict[str, Any] = {}
         for pin in self._setting.classifiers:
-            logits[pin.name] = self._through(pin, seen, "prepare for classifiers", "classify")
+            told[pin.name] = self._through(pin, seen, "prepare for classifiers", "classify")
         with self._timed("judge"):
             judged = [
-                run.judge(scan.volume, scan.shown, {name: said[at] for name, said in logits.items()}, self._setting)
+                run.judge(
+                    scan.volume, scan.shown, {name: said[at : at + 1] for name, said in told.items()}, self._setting
+                )
                 for at, scan in enumerate(seen)
             ]
         drawn = [scan for scan, verdict in zip(seen, judged, strict=True) if verdict.wants_mask]
         maps: dict[int, Any] = {}
         if drawn and self._setting.segmenter is not None:
-            told = self._through(self._setting.segmenter, drawn, "prepare for segmenter", "segment")
-            maps = {id(scan): [(scan.shown[0], each)] for scan, each in zip(drawn, told, strict=True)}
+            masks = self._through(self._setting.segmenter, drawn, "prepare for segmenter", "segment")
+            maps = {id(scan): [(scan.shown[0], each)] for scan, each in zip(drawn, masks, strict=True)}
         for scan, verdict in zip(seen, judged, strict=True):
             with self._timed("masks, overlay, report"):
                 done = run.conclude(scan.plan, scan.volume, verdict, maps.get(id(scan)), self._setting)

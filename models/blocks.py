@@ -1,6 +1,10 @@
 """Pieces that the networks share."""
 
+from typing import Any
+
 import keras
+
+from models.gaussian import Gaussian
 
 
 def scaled(inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -20,3 +24,21 @@ def pooled(features: keras.KerasTensor) -> keras.KerasTensor:
     mean = keras.layers.GlobalAveragePooling2D(name="mean")(features)
     most = keras.layers.GlobalMaxPooling2D(name="most")(features)
     return keras.layers.Concatenate(name="pooled")([mean, most])
+
+
+class Distance(keras.layers.Layer):  # type: ignore[misc]  # keras is not typed
+    """`Gaussian.distance` as a layer: `(B, d)` to `(B, 1)`, in float32 whatever the network's own numbers are."""
+
+    def __init__(self, gaussian: Gaussian, **kwargs: Any) -> None:
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.gaussian = gaussian
+
+    def call(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
+        """See `Gaussian.distance`."""
+        seen = self.gaussian
+        shown = (vectors - seen.mean) / seen.scale
+        along = keras.ops.matmul(shown, seen.directions)
+        residual = shown - keras.ops.matmul(along, seen.directions.T)
+        squares = keras.ops.sum(along**2 / seen.variances, axis=1, keepdims=True)
+        squares = squares + keras.ops.sum(residual**2, axis=1, keepdims=True) / seen.rest
+        return keras.ops.sqrt(squares / len(seen.mean))

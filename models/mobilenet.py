@@ -6,6 +6,8 @@ import keras
 
 from models.blocks import pooled, scaled
 
+LOOKS = ("conv_pw_9_relu",)  # (B, 14, 14, 512): what kind of picture it is, before it comes to tumours
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:

@@ -7,8 +7,11 @@ from pathlib import Path
 import keras
 
 from models import mobilenet, resnet50v2, unet
+from models.blocks import Distance
 from models.engines.seam import SIDE
-from models.weightfile import check
+from models.gaussian import Gaussian, read
+from models.weightfile import check as check_file
+from models.weightfile import digest
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 
@@ -22,12 +25,14 @@ class Architecture:
     segments: bool = False  # gives masks, not a logit
     settle: Callable[[keras.Model], None] = lambda network: None  # what is better than random where nothing was loaded
     stem_end: str = ""  # layer up to which the network stays as it came; its output is computed once and kept
+    looks: tuple[str, ...] = ()  # layers whose means over the grid tell how odd a picture is
 
 
 NETWORKS = {
     "mobilenet": Architecture(
         build=lambda side: mobilenet.build(mobilenet.Sizes(side=side)),
         donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side)),
+        looks=mobilenet.LOOKS,
     ),
     "resnet50v2": Architecture(
         build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
@@ -43,20 +48,21 @@ NETWORKS = {
 }
 
 
-def load(name: str, weights: Path, policy: str = "float32") -> keras.Model:
+def load(name: str, weights: Path, policy: str = "float32", check: Path | None = None) -> keras.Model:
     """Build a network for its full size and load a weight file into it.
 
     Args:
         name: architecture.
         weights: `.weights.h5`; only arrays are read from it, and only arrays may be in it.
         policy: Keras's dtype policy, `float32` or `mixed_bfloat16`.
+        check: file of its check of odd pictures, whose distance then stands beside the logit: `(B, 2)`.
 
     Raises:
-        Broken: `no_engine`, there is no such architecture; `weights_damaged`, the file does not fit it.
+        Broken: `no_engine`, there is no such architecture; `weights_damaged`, a file does not fit it.
     """
     if name not in NETWORKS:
         raise Broken(Code.NO_ENGINE, f"there is no architecture {name!r}")
-    check(weights)
+    check_file(weights)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -66,4 +72,20 @@ def load(name: str, weights: Path, policy: str = "float32") -> keras.Model:
         raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file does not fit the architecture {name}") from error
     finally:
         keras.config.set_dtype_policy(before)
-    return network
+    return network if check is None else _with_distance(network, read(check, digest(weights)), NETWORKS[name].looks)
+
+
+def look(network: keras.Model, layers: tuple[str, ...]) -> keras.KerasTensor:
+    """The means over the grid of some layers of a network, `(B, d)` float32."""
+    means = [
+        keras.layers.GlobalAveragePooling2D(name=f"look_{layer}", dtype="float32")(network.get_layer(layer).output)
+        for layer in layers
+    ]
+    return keras.layers.Concatenate(name="look", dtype="float32")(means) if len(means) > 1 else means[0]
+
+
+def _with_distance(network: keras.Model, gaussian: Gaussian, layers: tuple[str, ...]) -> keras.Model:
+    """The network with `Gaussian.distance` of what it looks at beside its logit."""
+    distance = Distance(gaussian, name="oddness")(look(network, layers))
+    both = keras.layers.Concatenate(name="numbers", dtype="float32")([network.output, distance])
+    return keras.Model(network.inputs, both, name=network.name)

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 
 def write_anew(network: Network, data: Path, engine: Engine, cards: Path = CARDS) -> Path:
-    """Evaluate a shipped network as `publish` does and write its card; how it was trained is taken from the old one.
+    """Evaluate a shipped network as `publish` does and write its card; how it was trained and what its check of
+    odd pictures comes to is taken from the old one.
 
     Args:
         network: its row of the registry.
@@ -29,7 +30,8 @@ def write_anew(network: Network, data: Path, engine: Engine, cards: Path = CARDS
     """
     old = json.loads((cards / f"{network.name}.json").read_text(encoding="utf-8"))
     measured = evaluate(network, open_weights(network.name), data, engine, VALIDATION, say=log.info)
-    return write_card(network, {**measured.figures, "training": old["training"]}, cards)
+    kept = {key: old[key] for key in ("training", "oddness") if key in old}
+    return write_card(network, {**measured.figures, **kept}, cards)
 
 
 def main(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ rules by which a classifier's slices make the verdict on a series. Imports no Te
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,16 @@ WEIGHTS = FOLDER / "weights"
 CARDS = FOLDER / "cards"
 TABLE = WEIGHTS / "registry.json"
 SERIES = FOLDER / "series.json"  # `python -m models.series` writes it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What tells how unlike its training pictures a network finds a slice; see `models.oddness`."""
+
+    file: str  # in `weights/`
+    sha256: str  # of the file
+    bytes: int  # length of the file
+    threshold: float  # distance from which a slice is odd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +51,7 @@ class Network:
     review_high: float  # … to here need review
     channels: tuple[str, ...]  # what each mask channel means; empty for classifiers
     licence: str  # of the weights
+    oddness: Check | None = None  # None: every picture passes
 
     @property
     def card(self) -> Path:
@@ -66,8 +78,15 @@ class Network:
                 "channels": self.channels,
                 "forced": profile is not None and profile != self.profile,
                 "series": series_rules().get(self.name),
+                "oddness": self._pinned_check(profile),
             }
         )
+
+    def _pinned_check(self, profile: str | None) -> dict[str, Any] | None:
+        """The check knows pictures that were prepared as the network's own; of others it says nothing."""
+        if self.oddness is None or profile not in (None, self.profile):
+            return None
+        return {"sha256": self.oddness.sha256, "threshold": self.oddness.threshold}
 
 
 @cache
@@ -79,7 +98,7 @@ def networks() -> dict[str, Network]:
     """
     try:
         rows: list[dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))["networks"]
-        return {row["name"]: Network(**{**row, "channels": tuple(row["channels"])}) for row in rows}
+        return {row["name"]: _network(row) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Broken(Code.WEIGHTS_DAMAGED, "the table of networks is missing or damaged") from error
 
@@ -106,7 +125,26 @@ def open_weights(name: str, folder: Path = WEIGHTS) -> Path:
         KeyError: there is no such network.
     """
     network = networks()[name]
-    file = folder / network.file
-    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != network.sha256:
-        raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file of {name} is missing or not the one that was published")
+    return _verified(folder / network.file, network.sha256, f"the weight file of {name}")
+
+
+def open_check(name: str, folder: Path = WEIGHTS) -> Path | None:
+    """The file of a shipped network's check, after its digest was checked; None where the network has no check.
+
+    Raises:
+        Broken: `weights_damaged`, the file is missing or differs from the table.
+        KeyError: there is no such network.
+    """
+    check = networks()[name].oddness
+    return None if check is None else _verified(folder / check.file, check.sha256, f"the oddness file of {name}")
+
+
+def _network(row: Mapping[str, Any]) -> Network:
+    check = row.get("oddness")
+    return Network(**{**row, "channels": tuple(row["channels"]), "oddness": Check(**check) if check else None})
+
+
+def _verified(file: Path, sha256: str, what: str) -> Path:
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        raise Broken(Code.WEIGHTS_DAMAGED, f"{what} is missing or not the one that was published")
     return file

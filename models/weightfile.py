@@ -1,5 +1,6 @@
 """Weight files: Keras's `.weights.h5` with float16 arrays and nothing but arrays."""
 
+import hashlib
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,12 @@ def check(file: Path) -> None:
             _check_group(content)
     except (OSError, RuntimeError, ValueError) as error:
         raise Broken(Code.WEIGHTS_DAMAGED, "a weight file is not HDF5 or holds more than arrays") from error
+
+
+def digest(file: Path) -> str:
+    """The sha256 of a weight file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def shrink(source: Path, target: Path) -> None:

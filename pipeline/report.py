@@ -58,6 +58,7 @@ class SliceReport(Value):
     index: Annotated[int, Field(ge=0)]  # in the scan
     empty: bool = False  # shows nothing, so no network saw it
     probabilities: dict[str, Probability] = Field(default_factory=dict)  # calibrated, by classifier
+    oddness: dict[str, float] = Field(default_factory=dict)  # distance from the training pictures, by classifier
     mask_pixels: int | None = None  # px; None where the scan was not segmented
 
 
@@ -90,6 +91,14 @@ class SeriesReport(Value):
             probability=verdict.probability,
             threshold=verdict.threshold,
         )
+
+
+class OddnessReport(Value):
+    """How unlike its training pictures a classifier finds the scan."""
+
+    model: str
+    oddness: Annotated[float, Field(ge=0)]  # distance; of a volume that of its middle slice by distance
+    threshold: Annotated[float, Field(gt=0)]  # from here on the scan needs review
 
 
 class GeometryReport(Value):
@@ -163,6 +172,7 @@ class Report(Record):
     mask: MaskReport | None = None
     geometry: GeometryReport
     series: tuple[SeriesReport, ...] = ()  # one for each classifier, where a series was judged
+    oddness: tuple[OddnessReport, ...] = ()  # one for each classifier that has a check for it
     slices: tuple[SliceReport, ...]
     models: tuple[ModelPin, ...]
     preprocessing: Preprocessing = Preprocessing()

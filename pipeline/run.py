@@ -3,7 +3,7 @@
     bytes      `decode`    the files of a scan become planes with their geometry and warnings
     planes     `look`      slices of air are told; the rest is worth a network's time
     squares    `squares`   each slice is prepared as a network was trained: its profile, its size
-    logits     (network)   a classifier says of each square how much it looks like a tumour
+    logits     (network)   a classifier says of each square how much it looks like a tumour, and how odd it is
     verdict    `judge`     calibrated, a series by its rule, against threshold and band: the finding
     squares    `squares`   where the finding or the options want it, slices are prepared for the segmenter
     maps       (network)   the segmenter says of each pixel how much it belongs to a tumour
@@ -37,16 +37,17 @@ from neurobatch.records import (
     ScanKind,
     ScanState,
 )
-from pipeline import drawing, finding, masks
+from pipeline import drawing, finding, masks, oddness
 from pipeline.emptiness import shown_slices
 from pipeline.finding import Probabilities, Vote
 from pipeline.limits import Limits
 from pipeline.masks import MASK_THRESHOLD, Masks
+from pipeline.oddness import Oddness
 from pipeline.prepare.profiles import prepare
 from pipeline.read.dicom import read_series
 from pipeline.read.nifti import read_nifti
 from pipeline.read.pictures import read_picture
-from pipeline.report import MaskReport, SeriesReport, SliceReport, report
+from pipeline.report import MaskReport, OddnessReport, SeriesReport, SliceReport, report
 from pipeline.volumes import Planes, Volume, ordered
 
 MEDIA_TYPES = {
@@ -88,6 +89,7 @@ class Judged:
     finding: Finding
     votes: tuple[Vote, ...]  # by classifier; none where no slice shows anything
     probabilities: Mapping[str, Probabilities]  # by classifier, `(n,)`, 0 for empty slices
+    oddness: Mapping[str, Oddness]  # by classifier that has a check for it, `(len(shown),)`
     shown: tuple[int, ...]  # slices that show something
     wants_mask: bool
 
@@ -127,36 +129,39 @@ def squares(volume: Volume, shown: Iterable[int], pin: ModelPin) -> Iterator[tup
         yield index, prepare(volume.planes[index], pin.profile, pin.size, volume.geometry.pixel_mm)
 
 
-def judge(volume: Volume, shown: Sequence[int], logits: Mapping[str, NDArray[np.float32]], setting: Setting) -> Judged:
-    """From the classifiers' logits to the finding.
+def judge(volume: Volume, shown: Sequence[int], said: Mapping[str, NDArray[np.float32]], setting: Setting) -> Judged:
+    """From what the classifiers say to the finding.
 
     Args:
         volume: the scan.
         shown: slices that the networks saw, from `look`.
-        logits: by classifier, `(len(shown),)` float32, in the order of `shown`.
+        said: by classifier, logits `(len(shown),)` float32 in the order of `shown`; where the pin has a check for it
+            `(len(shown), 2)`, with how odd the slices are.
         setting: pins with temperatures, thresholds, bands and rules for series.
 
     Raises:
-        Broken: `internal`, a classifier's logits are missing, not finite or too few.
+        Broken: `internal`, what a classifier should have said is missing, not finite or too little.
     """
     pins = setting.classifiers
     if not len(shown):
         nothing = {pin.name: np.zeros(len(volume.planes)) for pin in pins}
-        return Judged(finding=finding.blank(pins), votes=(), probabilities=nothing, shown=(), wants_mask=False)
+        return Judged(
+            finding=finding.blank(pins), votes=(), probabilities=nothing, oddness={}, shown=(), wants_mask=False
+        )
+    numbers = {pin.name: _checked(said.get(pin.name), pin, len(shown)) for pin in pins}
     probabilities: dict[str, Probabilities] = {}
     for pin in pins:
-        said = np.asarray(logits.get(pin.name, ()), np.float32).reshape(-1)
-        if said.shape != (len(shown),) or not np.isfinite(said).all():
-            raise Broken(Code.INTERNAL, f"{pin.name} gave {said.size} usable logits for {len(shown)} slices")
         each = np.zeros(len(volume.planes))
-        each[list(shown)] = finding.calibrated(said, pin.temperature)
+        each[list(shown)] = finding.calibrated(numbers[pin.name][:, 0], pin.temperature)
         probabilities[pin.name] = each
     votes = _votes(volume, probabilities, None, setting)
-    found = finding.verdict(votes)
+    odd = {pin.name: oddness.written(numbers[pin.name][:, 1]) for pin in pins if pin.oddness is not None}
+    found = oddness.weighed(finding.verdict(votes), odd, pins)
     return Judged(
         finding=found,
         votes=votes,
         probabilities=probabilities,
+        oddness=odd,
         shown=tuple(shown),
         wants_mask=setting.segmenter is not None and finding.wants_mask(found, votes, setting.options.segment),
     )
@@ -176,9 +181,8 @@ def weigh(judged: Judged, drawn: Masks, volume: Volume, setting: Setting) -> Jud
     if len(volume.planes) == 1 or not judged.votes:
         return replace(judged, finding=finding.picture_with_mask(judged.finding, largest))
     votes = _votes(volume, judged.probabilities, shares, setting)
-    return replace(
-        judged, votes=votes, finding=finding.series_with_mask(judged.finding, finding.verdict(votes), largest)
-    )
+    found = finding.series_with_mask(judged.finding, finding.verdict(votes), largest)
+    return replace(judged, votes=votes, finding=oddness.weighed(found, judged.oddness, setting.classifiers))
 
 
 def conclude(
@@ -221,6 +225,7 @@ def conclude(
         shown_slice=shown,
         mask=_mask_report(files, drawn, setting),
         series=_series(judged),
+        oddness=_oddness(judged, setting),
         slices=_slices(volume, judged, drawn),
         models=setting.pins,
         engine=setting.engine,
@@ -295,6 +300,26 @@ def _series(judged: Judged) -> tuple[SeriesReport, ...]:
     return tuple(SeriesReport.of(vote.verdict, vote.evidence) for vote in judged.votes if vote.evidence is not None)
 
 
+def _oddness(judged: Judged, setting: Setting) -> tuple[OddnessReport, ...]:
+    return tuple(
+        OddnessReport(
+            model=pin.name, oddness=oddness.of_scan(judged.oddness[pin.name]), threshold=pin.oddness.threshold
+        )
+        for pin in setting.classifiers
+        if pin.oddness is not None and pin.name in judged.oddness
+    )
+
+
+def _checked(said: NDArray[np.float32] | None, pin: ModelPin, slices: int) -> NDArray[np.float32]:
+    """What a classifier said, `(slices, 1 or 2)`, as it should be."""
+    numbers = np.zeros((0, 1), np.float32) if said is None else np.asarray(said, np.float32)
+    numbers = numbers[:, None] if numbers.ndim == 1 else numbers
+    wanted = 1 if pin.oddness is None else 2
+    if numbers.ndim != 2 or len(numbers) != slices or numbers.shape[1] < wanted or not np.isfinite(numbers).all():
+        raise Broken(Code.INTERNAL, f"{pin.name} gave {numbers.shape} usable numbers for {slices} slices")
+    return numbers
+
+
 def _likeliest(judged: Judged) -> Probabilities:
     """Mean probability of each slice over the classifiers; where nothing was judged, the middle slice stands
     out.
@@ -327,12 +352,15 @@ def _mask_report(files: Mapping[str, bytes], drawn: Masks | None, setting: Setti
 
 def _slices(volume: Volume, judged: Judged, drawn: Masks | None) -> tuple[SliceReport, ...]:
     joined = None if drawn is None else drawn.joined
-    shown = set(judged.shown)
+    place = {index: at for at, index in enumerate(judged.shown)}
     return tuple(
         SliceReport(
             index=index,
-            empty=index not in shown,
+            empty=index not in place,
             probabilities={name: float(each[index]) for name, each in sorted(judged.probabilities.items())},
+            oddness={
+                name: float(each[place[index]]) for name, each in sorted(judged.oddness.items()) if index in place
+            },
             mask_pixels=None if joined is None else int(np.count_nonzero(joined[index])),
         )
         for index in range(len(volume.planes))

@@ -47,7 +47,8 @@ def _loose(ledger: Ledger, tenant: str) -> Iterator[Stored]:
     open_keys = {opened.key for opened in ledger.opened()}
     for key in open_keys:
         start = ledger.plan_start(key)
-        pinned.update(model.sha256 for model in start.models) if start else None
+        for model in start.models if start else ():
+            pinned.update({model.sha256, *([model.oddness.sha256] if model.oddness else [])})
     for batch in ledger.batches(tenant):
         key = BatchKey(tenant, batch)
         if key not in open_keys:

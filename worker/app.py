@@ -248,7 +248,13 @@ def _warm(settings: Settings) -> tuple[Network, ...]:
     """The networks to load at start. Raises `Broken(weights_damaged)`: better now than at the first batch."""
     known = registry.networks()
     return tuple(
-        Network.of(known[name].pin(), registry.open_weights(name), settings.engine, Options().precision)
+        Network.of(
+            known[name].pin(),
+            registry.open_weights(name),
+            registry.open_check(name),
+            settings.engine,
+            Options().precision,
+        )
         for name in WARM
         if name in known
     )

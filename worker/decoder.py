@@ -154,7 +154,7 @@ class Decoder:
         desk.values = tuple(
             np.empty((feed.count, network.size, network.size, MASKS), np.uint8)
             if network.segments
-            else np.empty(feed.count, np.float32)
+            else np.empty((feed.count, network.numbers), np.float32)
             for network in feed.networks
         )
         for _ in range(PARTS):

@@ -245,8 +245,8 @@ class Device:
         for row, item in enumerate(batch.items):
             part = item.part
             part.returned(self._slots)
-            if message.logits is not None:
-                part.outputs[item.verdict][item.at] = message.logits[row]
+            if message.said is not None:
+                part.outputs[item.verdict][item.at] = message.said[row]
             part.left -= 1
             if part.left == 0 and not part.over:
                 self._calls.answered(part)

@@ -28,7 +28,7 @@ def loader(config: EngineConfig) -> Loader:
             precision = cast(Precision, network.precision)
             engines[asked] = choose(network.engine, config.cache, precision=precision, threads=config.threads)
         engine = engines[asked]
-        predictor = engine.load(network.name, network.weights, batch)
+        predictor = engine.load(network.name, network.weights, batch, network.check)
         ran = Ran(engine=engine.name, precision=engine.precision, processor=engine.processor)
         return predictor.predict, ran
 

@@ -18,8 +18,11 @@ from neurobatch.errors import NeurobatchError
 from neurobatch.records import ModelPin
 from worker.arena import ArenaPlan
 
-Output = tuple[float, ...] | None
-"""What a network said of the slices of a part: a logit each, or None where masks lie in their slots."""
+Numbers = tuple[float, ...]
+"""What a classifier said of a slice: a logit, and how odd the slice is where the network has a check for that."""
+
+Output = tuple[Numbers, ...] | None
+"""What a network said of the slices of a part, or None where masks lie in their slots."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +64,17 @@ class Network:
     size: int  # px, side of its square input
     segments: bool  # gives masks, not a logit
     weights: Path  # the file, its digest verified
+    check: Path | None = None  # file of its check of odd slices, its digest verified; None: it has none
     engine: str
     precision: str
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers a classifier gives of a slice."""
+        return 1 if self.check is None else 2
+
     @classmethod
-    def of(cls, pin: ModelPin, weights: Path, engine: str, precision: str) -> "Network":
+    def of(cls, pin: ModelPin, weights: Path, check: Path | None, engine: str, precision: str) -> "Network":
         """The network that a batch is pinned to."""
         return cls(
             name=pin.name,
@@ -73,6 +82,7 @@ class Network:
             size=pin.size,
             segments=pin.kind == "segmenter",
             weights=weights,
+            check=check,
             engine=engine,
             precision=precision,
         )
@@ -94,7 +104,7 @@ class Verdict:
 
     network: Network
     ran: Ran
-    values: NDArray[Any]  # logits (count,) float32, or masks (count, size, size, 2) uint8 in 255ths
+    values: NDArray[Any]  # (count, network.numbers) float32, or masks (count, size, size, 2) uint8 in 255ths
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -256,10 +266,10 @@ class Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A device batch is done; a logit a slot, or None where masks were written."""
+    """A device batch is done; a classifier's numbers for each slot, or None where masks were written."""
 
     number: int
-    logits: Sequence[float] | None
+    said: Sequence[Numbers] | None
 
 
 FromDecoder = Ready | At | Want | Filled | Taken | Done | Failed | Dropped

@@ -16,7 +16,7 @@ from worker.children import Link, resolve
 from worker.messages import Judge, Judged, Loaded, Loading, Network, NetworkConfig, Ran, Ready, Warm
 
 Runs = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Runs a network: `(B, size, size, 3)` uint8 to logits `(B, 1)` or masks `(B, size, size, 2)`."""
+"""Runs a network: `(B, size, size, 3)` uint8 to what a classifier says `(B, numbers)` or masks `(B, size, size, 2)`."""
 
 Loader = Callable[[Network, int], tuple[Runs, Ran]]
 """From a network and the device batch B to what runs it. Raises `Broken` where it cannot run here."""
@@ -73,12 +73,12 @@ class _Device:
         batch[len(order.slots) :] = 0
         output = self._loaded[network](batch)
         if not network.segments:
-            logits = output.reshape(self._batch)[: len(order.slots)]
-            self._link.send(Judged(number=order.number, logits=tuple(float(logit) for logit in logits)))
+            rows = output.reshape(self._batch, network.numbers)[: len(order.slots)]
+            self._link.send(Judged(number=order.number, said=tuple(tuple(map(float, row)) for row in rows)))
             return
         for row, slot in enumerate(order.slots):
             self._arena.mask(slot, network.size)[:] = in_steps(output[row])
-        self._link.send(Judged(number=order.number, logits=None))
+        self._link.send(Judged(number=order.number, said=None))
 
     def _input(self, size: int) -> NDArray[np.uint8]:
         if size not in self._inputs:

@@ -115,6 +115,9 @@ class Planner:
         models = pins(batch.options, self.threshold)
         for model in models:
             self.ledger.keep_model(model.sha256, registry.open_weights(model.name))
+            check = registry.open_check(model.name)
+            if model.oddness is not None and check is not None:
+                self.ledger.keep_model(model.oddness.sha256, check)
         start = PlanStart(models=models, precision=batch.options.precision, software=VERSION)
         return self.ledger.start_plan(key, start)
 

@@ -283,7 +283,9 @@ class _Try:
         asked = self._plan.batch.options.engine
         engine = self._desk.settings.engine if asked == "auto" else asked
         return tuple(
-            Network.of(pin, self._desk.weights.file(pin), engine, self._plan.start.precision)
+            Network.of(
+                pin, self._desk.weights.file(pin), self._desk.weights.check(pin), engine, self._plan.start.precision
+            )
             for pin in self._plan.start.models
         )
 

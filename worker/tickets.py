@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.arena import Slots
-from worker.messages import Network, Output, Run, Start
+from worker.messages import Network, Numbers, Output, Run, Start
 
 
 @dataclass(eq=False, kw_only=True)
@@ -19,7 +19,7 @@ class Part:
     number: int  # index of its first slice in the feed
     slots: tuple[int, ...]
     networks: tuple[Network, ...] = ()
-    outputs: list[list[float]] = field(default_factory=list)  # logits by network; masks lie in the slots
+    outputs: list[list[Numbers]] = field(default_factory=list)  # by network and slice; masks lie in the slots
     left: int = 0  # verdicts still to come
     at_device: int = 0  # slices in batches that were sent and not yet answered
     over: bool = False  # its slots are free, or will be when the device gives them back
@@ -27,14 +27,13 @@ class Part:
     def begin(self, networks: tuple[Network, ...]) -> None:
         """The decoder has filled it for these networks."""
         self.networks = networks
-        self.outputs = [[0.0] * len(self.slots) for _ in networks]
+        self.outputs = [[()] * len(self.slots) for _ in networks]
         self.left = len(self.slots) * len(networks)
 
     def answers(self) -> tuple[Output, ...]:
         """What the decoder is told when all have judged."""
         return tuple(
-            None if network.segments else tuple(logits)
-            for network, logits in zip(self.networks, self.outputs, strict=True)
+            None if network.segments else tuple(said) for network, said in zip(self.networks, self.outputs, strict=True)
         )
 
     def release(self, slots: Slots) -> None:

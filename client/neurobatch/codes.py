@@ -155,6 +155,11 @@ class Code(StrEnum):
 
     # -- reasons for review --------------------------------------------------------------------------------
     BLANK = "blank", "Every slice is empty, so there is nothing to judge.", 200
+    UNLIKE_TRAINING = (
+        "unlike_training",
+        "It looks unlike the MR pictures of heads that the networks were trained with.",
+        200,
+    )
     PROBABILITY_IN_BAND = "probability_in_band", "The probability is too close to the threshold.", 200
     CLASSIFIERS_DISAGREE = "classifiers_disagree", "The two classifiers disagree.", 200
     MASK_DISAGREES = "mask_disagrees", "The classifier and the segmentation disagree.", 200

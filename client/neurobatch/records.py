@@ -234,6 +234,13 @@ class SeriesRule(Value):
     with_mask: SeriesForm
 
 
+class OddnessPin(Value):
+    """The check of how unlike its training pictures a slice is, as a batch is pinned to it."""
+
+    sha256: Sha256  # of its file, object models/{sha256}
+    threshold: Annotated[float, Field(gt=0)]  # a slice is odd from this distance on
+
+
 class ModelPin(Value):
     """A network as a batch is pinned to it: everything that its verdict depends on."""
 
@@ -250,6 +257,7 @@ class ModelPin(Value):
     channels: tuple[str, ...] = ()  # what each mask channel means
     forced: bool = False  # the batch forced a profile that the network was not trained with
     series: SeriesRule | None = None  # how a classifier's slices make a verdict; None: as before there were rules
+    oddness: OddnessPin | None = None  # None: this network has no such check
 
 
 class PlanStart(Record):

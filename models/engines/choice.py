@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.engines.seam import Engine, Precision
-from models.registry import networks, open_weights
+from models.registry import networks, open_check, open_weights
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 
@@ -50,7 +50,7 @@ def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "f
     """
     chosen = choose(engine, cache, precision=precision)
     for name in networks():
-        chosen.load(name, open_weights(name), batch=1)
+        chosen.load(name, open_weights(name), batch=1, check=open_check(name))
     return sorted(networks())
 
 

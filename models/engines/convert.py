@@ -1,6 +1,6 @@
 """Turn a weight file into OpenVINO's form, in a process of its own: it alone needs TensorFlow.
 
-`python -m models.engines.convert NETWORK WEIGHTS FOLDER` writes `FOLDER/network.xml` and `.bin`. OpenVINO's reader
+`python -m models.engines.convert NETWORK WEIGHTS FOLDER [CHECK]` writes `FOLDER/network.xml`, `.bin`. OpenVINO's reader
 is called directly on a TensorFlow SavedModel; its converter tool, which reports its use over the network, is not.
 """
 
@@ -17,13 +17,13 @@ from models.engines.seam import SIDE
 from models.networks import load
 
 
-def convert(network: str, weights: Path, folder: Path) -> Path:
+def convert(network: str, weights: Path, folder: Path, check: Path | None = None) -> Path:
     """Write the network as `network.xml` into `folder`: input uint8 `(?, 224, 224, 3)`, arithmetic float32.
 
     Raises:
-        Broken: `weights_damaged`, the file does not fit the architecture.
+        Broken: `weights_damaged`, a file does not fit the architecture.
     """
-    model = load(network, weights)
+    model = load(network, weights, check=check)
     shape = keras.InputSpec(dtype="float32", shape=(None, SIDE, SIDE, 3))
     with tempfile.TemporaryDirectory() as place:
         model.export(place, format="tf_saved_model", verbose=False, input_signature=[shape])
@@ -38,8 +38,8 @@ def convert(network: str, weights: Path, folder: Path) -> Path:
 def main(arguments: list[str]) -> None:
     """Convert as the command line says, as long as whoever asked for it holds the other end of the standard input."""
     threading.Thread(target=_end_with_asker, daemon=True).start()
-    network, weights, folder = arguments
-    convert(network, Path(weights), Path(folder))
+    network, weights, folder, *check = arguments
+    convert(network, Path(weights), Path(folder), *map(Path, check))
 
 
 def _end_with_asker() -> None:

@@ -25,7 +25,7 @@ CONVERT_SECONDS = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVino:
-    """Engine on this machine's processor; converted networks are kept under `cache`, by digest of their weights."""
+    """Engine on this machine's processor; converted networks are kept under `cache`, by digest of their files."""
 
     cache: Path
     precision: Precision = "float32"
@@ -37,9 +37,9 @@ class OpenVino:
         """The class of processor, within which outputs are the same bytes."""
         return processor_class(self.precision)
 
-    def load(self, network: str, weights: Path, batch: int) -> "OpenVinoPredictor":
+    def load(self, network: str, weights: Path, batch: int, check: Path | None = None) -> "OpenVinoPredictor":
         """Make a network ready; it is converted first where that has not been done. See `Engine.load`."""
-        graph = openvino.Core().read_model(self.converted(network, weights))
+        graph = openvino.Core().read_model(self.converted(network, weights, check))
         graph.reshape([batch, SIDE, SIDE, 3])
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
@@ -50,26 +50,31 @@ class OpenVino:
             options["INFERENCE_NUM_THREADS"] = self.threads
         return OpenVinoPredictor(openvino.Core().compile_model(graph, "CPU", options), batch)
 
-    def converted(self, network: str, weights: Path) -> Path:
+    def converted(self, network: str, weights: Path, check: Path | None = None) -> Path:
         """The network in OpenVINO's form, made now if need be. Two processes at once do no harm.
 
         Raises:
             Broken: `weights_damaged`, there is no such file or it does not fit; `no_engine`, converting failed.
         """
-        if not weights.is_file():
-            raise Broken(Code.WEIGHTS_DAMAGED, f"the weight file of {network} is missing")
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-        place = self.cache / f"{network}-{digest}-openvino-{_version()}-{FORM}"
+        place, files = self.place(network, weights, check), _files(weights, check)
         if not (place / "network.xml").is_file():
-            self._convert(network, weights, place)
+            self._convert(network, files, place)
         return place / "network.xml"
 
-    def _convert(self, network: str, weights: Path, place: Path) -> None:
+    def place(self, network: str, weights: Path, check: Path | None = None) -> Path:
+        """The folder of the network's form under the cache, by digest of its files. Raises `Broken` as `converted`."""
+        files = _files(weights, check)
+        if not all(file.is_file() for file in files):
+            raise Broken(Code.WEIGHTS_DAMAGED, f"a weight file of {network} is missing")
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        return self.cache / f"{network}-{digest}-openvino-{_version()}-{FORM}"
+
+    def _convert(self, network: str, files: list[Path], place: Path) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache, prefix=".converting-") as work:
             fresh = Path(work) / "fresh"
             fresh.mkdir()
-            _in_own_process(network, weights, fresh)
+            _in_own_process(network, files, fresh)
             try:
                 fresh.rename(place)
             except OSError:  # another process was first; its network is the same
@@ -93,11 +98,15 @@ class OpenVinoPredictor:
         return np.asarray(self._request.infer([batch])[0], np.float32)
 
 
+def _files(weights: Path, check: Path | None) -> list[Path]:
+    return [weights] if check is None else [weights, check]
+
+
 def _version() -> str:
     return str(openvino.__version__).split("-", maxsplit=1)[0]
 
 
-def _in_own_process(network: str, weights: Path, folder: Path) -> None:
+def _in_own_process(network: str, files: list[Path], folder: Path) -> None:
     """Convert where TensorFlow's memory goes away afterwards."""
     rooms = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))))
     environment = {
@@ -107,7 +116,8 @@ def _in_own_process(network: str, weights: Path, folder: Path) -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
     }
-    command = [sys.executable, "-m", "models.engines.convert", network, str(weights.absolute()), str(folder)]
+    weights, *check = (str(file.absolute()) for file in files)
+    command = [sys.executable, "-m", "models.engines.convert", network, weights, str(folder), *check]
     heard, held = os.pipe()  # the child ends when its parent is gone, also where that was killed
     try:
         done = subprocess.run(

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]  # (n, side, side, 3) RGB grey levels 0…255
-Outputs = NDArray[np.float32]  # (n, 1) logits of a classifier, (n, side, side, channels) probabilities of a segmenter
+Outputs = NDArray[np.float32]  # (n, 1) logits of a classifier, or (n, 2) logits and how odd the pictures are where it
+# has a check for that; (n, side, side, channels) probabilities of a segmenter
 Precision = Literal["float32", "bfloat16"]
 
 SIDE = 224  # px of a network's square
@@ -47,16 +48,17 @@ class Engine(Protocol):
         """The class of processor, within which outputs are the same bytes."""
         ...
 
-    def load(self, network: str, weights: Path, batch: int) -> Predictor:
+    def load(self, network: str, weights: Path, batch: int, check: Path | None = None) -> Predictor:
         """Make the network of this architecture ready, with the weights of a file.
 
         Args:
             network: name of the architecture (`mobilenet`, `resnet50v2`, `unet`).
             weights: its weight file (`.weights.h5`).
             batch: pictures that the device sees at once.
+            check: file of its check of how odd a picture is (`models.oddness`); None: it gives no such number.
 
         Raises:
-            Broken: `no_engine`, it cannot run here; `weights_damaged`, the file does not fit the architecture.
+            Broken: `no_engine`, it cannot run here; `weights_damaged`, a file does not fit the architecture.
         """
         ...
 

@@ -32,13 +32,13 @@ class TensorFlow:
         details = tf.config.experimental.get_device_details(gpus[0])
         return str(details.get("device_name", "gpu")).lower().replace(" ", "-")
 
-    def load(self, network: str, weights: Path, batch: int) -> "TensorFlowPredictor":
+    def load(self, network: str, weights: Path, batch: int, check: Path | None = None) -> "TensorFlowPredictor":
         """Build the network and load its weights. See `Engine.load`."""
         if keras.backend.backend() != "tensorflow":
             raise Broken(Code.NO_ENGINE, "Keras runs on another backend here; set KERAS_BACKEND=tensorflow")
         self._steady()
         policy = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
-        return TensorFlowPredictor(load(network, weights, policy), batch)
+        return TensorFlowPredictor(load(network, weights, policy, check), batch)
 
     def _steady(self) -> None:
         """Same input, same bytes: no TF32 and no kernel whose sums depend on timing."""

@@ -22,16 +22,16 @@ class Timed:
     name: str = "timed"
     processor: str = "none"
 
-    def load(self, network: str, weights: Path, batch: int) -> "TimedPredictor":
-        """Ready at once; the weight file is not read. `unet` answers with masks, all others with logits."""
-        return TimedPredictor(self.seconds, batch, masks=network == "unet")
+    def load(self, network: str, weights: Path, batch: int, check: Path | None = None) -> "TimedPredictor":
+        """Ready at once; no file is read. `unet` answers with masks, all others with logits; nothing is ever odd."""
+        return TimedPredictor(self.seconds, batch, masks=network == "unet", checks=check is not None)
 
 
 class TimedPredictor:
     """Answers that depend on the picture alone."""
 
-    def __init__(self, seconds: float, batch: int, *, masks: bool) -> None:
-        self._seconds, self._batch, self._masks = seconds, batch, masks
+    def __init__(self, seconds: float, batch: int, *, masks: bool, checks: bool) -> None:
+        self._seconds, self._batch, self._masks, self._checks = seconds, batch, masks, checks
 
     def predict(self, pictures: Pictures) -> Outputs:
         """See `Predictor.predict`."""
@@ -42,7 +42,8 @@ class TimedPredictor:
         chances = [zlib.crc32(picture.tobytes()) / 2**32 for picture in batch]
         if self._masks:
             return np.stack([_disc(chance) for chance in chances])
-        return np.array([[(chance - 0.5) * SPREAD] for chance in chances], np.float32)
+        logits = np.array([[(chance - 0.5) * SPREAD] for chance in chances], np.float32)
+        return np.concatenate([logits, np.zeros_like(logits)], axis=1) if self._checks else logits
 
 
 def _disc(chance: float) -> Outputs:

@@ -10,7 +10,7 @@ import pytest
 
 from models.engines.choice import choose
 from models.engines.seam import Engine, Predictor
-from models.registry import networks, open_weights
+from models.registry import networks, open_check, open_weights
 from neurobatch.records import Finding, ModelPin, Options, ScanKind
 from neurobatch.settings import load_settings
 from phantom import catalogue, examples
@@ -58,7 +58,8 @@ class Networks:
     def _outputs(self, pin: ModelPin, squares: Iterable[tuple[int, npt.NDArray[np.uint8]]]) -> npt.NDArray[np.float32]:
         pictures = np.stack([square for _, square in squares])
         if pin.name not in self._predictors:
-            self._predictors[pin.name] = self._engine.load(pin.name, open_weights(pin.name), batch=16)
+            files = open_weights(pin.name), open_check(pin.name)
+            self._predictors[pin.name] = self._engine.load(pin.name, files[0], batch=16, check=files[1])
         return self._predictors[pin.name].predict(pictures)
 
     def _setting(self, classifier: Classifier) -> run.Setting:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from neurobatch.records import Batch, ModelPin, PlanStart
+from neurobatch.records import Batch, ModelPin, OddnessPin, PlanStart
 from storage import names
 from storage.endings import abandon, cancel
 from storage.gc import sweep
@@ -43,13 +43,14 @@ def test_a_batch_that_runs_is_left_alone_and_so_are_its_networks(ledger: Ledger)
     accept(KEY, ledger.objects)
     pin = ModelPin(
         name="unet", kind="segmenter", sha256="ab" * 32, profile="plain", size=224,
-        threshold=0.5, review_low=0.5, review_high=0.5,
+        threshold=0.5, review_low=0.5, review_high=0.5, oddness=OddnessPin(sha256="ef" * 32, threshold=2.0),
     )  # fmt: skip
     ledger.start_plan(KEY, PlanStart(models=(pin,), precision="float32", software="1"))
-    for digest in ("ab" * 32, "cd" * 32):
+    for digest in ("ab" * 32, "cd" * 32, "ef" * 32):
         ledger.objects.put(names.model(digest), b"weights")
     assert sweep(ledger, "local", LATER).objects == 1
-    assert [stored.name for stored in ledger.objects.list("models/")] == [names.model("ab" * 32)]
+    kept = [stored.name for stored in ledger.objects.list("models/")]
+    assert kept == [names.model("ab" * 32), names.model("ef" * 32)]
     assert ledger.known(KEY) is not None
 
 

@@ -94,7 +94,7 @@ def flow(_: Any, scan: Scan) -> Generator[Feed, tuple[Verdict, ...], Outcome]:
 
 def _said(verdict: Verdict) -> tuple[float, ...]:
     if not verdict.network.segments:
-        return tuple(float(logit) for logit in verdict.values)
+        return tuple(float(said[0]) for said in verdict.values)
     assert all(np.all(mask == mask[0, 0, 0]) for mask in verdict.values)
     return tuple(float(mask[0, 0, 0]) for mask in verdict.values)
 

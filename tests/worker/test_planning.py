@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models import registry
-from models.registry import Network
+from models.registry import Check, Network
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, ScanFailed, Unavailable
 from neurobatch.records import Options, Page, PlanEnd, RootSource, ScanKind, UploadSource
@@ -471,8 +471,11 @@ def network(name: str, kind: Any = "classifier") -> Network:
     return Network(
         name=name, kind=kind, file=f"{name}.bin", sha256=hashlib.sha256(name.encode()).hexdigest(), bytes=1,
         profile="plain", size=224, temperature=1.5, threshold=0.4, review_low=0.3, review_high=0.6, channels=(),
-        licence="none",
+        licence="none", oddness=CHECK if name == "mobilenet" else None,
     )  # fmt: skip
+
+
+CHECK = Check(file="check.bin", sha256=hashlib.sha256(b"check").hexdigest(), bytes=1, threshold=2.0)
 
 
 @pytest.fixture
@@ -485,7 +488,11 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file.write_bytes(name.encode())
         return file
 
+    def check(name: str) -> Path | None:
+        return weights("check") if table[name].oddness else None
+
     monkeypatch.setattr(registry, "open_weights", weights)
+    monkeypatch.setattr(registry, "open_check", check)
 
 
 def pinned(**options: Any) -> list[str]:
@@ -500,6 +507,7 @@ def test_a_batch_is_pinned_to_the_networks_that_its_options_ask_for() -> None:
     forced = pins(Options(profile="nlm-clahe", threshold=0.95))
     assert [(pin.profile, pin.forced) for pin in forced] == [("nlm-clahe", True)] * 2
     assert [pin.threshold for pin in forced] == [0.95, 0.4]
+    assert forced[0].oddness is None, "its check knows pictures of its own profile only"
     assert [forced[0].review_low, forced[0].review_high] == pytest.approx([0.85, 1.0])
 
 
@@ -512,6 +520,8 @@ def test_planning_keeps_the_weights_that_a_batch_is_pinned_to(bench: Bench) -> N
     assert start is not None
     for pin in start.models:
         assert b"".join(bench.ledger.read_model(pin.sha256)) == pin.name.encode()
+    assert start.models[0].oddness is not None
+    assert b"".join(bench.ledger.read_model(start.models[0].oddness.sha256)) == b"check"
 
 
 def test_a_network_that_is_not_shipped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,10 @@ def shipped(name: str) -> Job:
     """A scan of `examples/`, for the networks as they are shipped."""
     pins = tuple(registry.networks()[network].pin() for network in ("mobilenet", "unet"))
     asked = job(name, Options(segment="all"), *pins)
-    networks = tuple(Network.of(pin, registry.open_weights(pin.name), "openvino", "float32") for pin in pins)
+    networks = tuple(
+        Network.of(pin, registry.open_weights(pin.name), registry.open_check(pin.name), "openvino", "float32")
+        for pin in pins
+    )
     return Job(
         key=asked.key,
         scan=asked.scan,

@@ -68,7 +68,7 @@ def job(name: str, options: Options, *pins: ModelPin) -> Job:
         for file in files
     )
     scan = PlannedScan(id=names.scan_id(7, 3, name, None, 0), kind=SCANS[name], path=name, files=refs, slices=1)
-    networks = tuple(Network.of(each, Path("none"), "timed", "float32") for each in pins)
+    networks = tuple(Network.of(each, Path("none"), None, "timed", "float32") for each in pins)
     sources = {3: RootSource(root="examples")}
     return Job(key=KEY, scan=scan, sources=sources, options=options, pins=pins, networks=networks)
 
@@ -101,7 +101,7 @@ def by_hand(asked: Job) -> tuple[Result, dict[str, bytes]]:
         prepared = np.stack([square for _, square in run.squares(volume, shown, which)])
         return engine.load(which.name, Path("none"), 4).predict(prepared)
 
-    judged = run.judge(volume, shown, {each.name: outputs(each)[:, 0] for each in setting.classifiers}, setting)
+    judged = run.judge(volume, shown, {each.name: outputs(each) for each in setting.classifiers}, setting)
     maps = None
     if judged.wants_mask and setting.segmenter is not None:
         steps = np.rint(outputs(setting.segmenter) * MASK_STEPS) / np.float32(MASK_STEPS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neurobatch.errors import Broken
-from neurobatch.records import ModelPin
+from neurobatch.records import ModelPin, OddnessPin
 from storage import names
 from storage.ledger import Ledger
 from storage.memory import Memory
@@ -34,6 +34,17 @@ def test_a_network_that_is_not_the_installed_one_comes_from_the_store(tmp_path: 
     assert file.name.endswith(".weights.h5")
     ledger.objects.delete([names.model(pinned.sha256)])
     assert Weights(ledger, tmp_path / "weights").file(pinned) == file, "it was fetched before"
+
+
+def test_the_check_that_a_batch_is_pinned_to_comes_from_the_store_too(tmp_path: Path) -> None:
+    ledger, plain = Ledger(Memory()), pin(b"older weights")
+    check = OddnessPin(sha256=hashlib.sha256(b"older check").hexdigest(), threshold=2.0)
+    ledger.objects.put(names.model(check.sha256), b"older check")
+    weights = Weights(ledger, tmp_path)
+    assert weights.check(plain) is None
+    file = weights.check(plain.model_copy(update={"oddness": check}))
+    assert file is not None
+    assert file.read_bytes() == b"older check"
 
 
 def test_a_damaged_copy_is_fetched_again(tmp_path: Path) -> None:
