@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.oddness_card import section
 from models.registry import CARDS, Network
 from neurobatch.codes import DISCLAIMER
 
@@ -62,31 +63,14 @@ In brackets the 95 % interval by bootstrap over patients or groups.
 {table}
 
 {more}
-{odd}
-## Limits
+
+{odd}## Limits
 
 - Adults' heads on MR with glioma, meningioma or pituitary tumour; nothing is known of children, of other lesions
   (metastases, abscess, infarct, multiple sclerosis), of treated brains, of low fields or of other sequences than those
   above. Most of what was learnt of healthy slices comes from patients who have a tumour on other slices.
-- {unlike}
+- Any picture gets an answer, also one that shows no brain.
 - Meant for research and for sorting what a qualified person reads anyway, never for ruling a tumour out.
-"""
-
-ALL_PASS = "Any picture gets an answer, also one that shows no brain."
-FEW_PASS = (
-    "What looks unlike the training pictures needs review, whatever its probability. Some of what is no head passes\n"
-    "  all the same; heads that were averaged, stripped of the skull or sampled coarsely mostly do not."
-)
-ODD = """
-## Pictures unlike those of the training
-
-Distance from the training pictures in what a middle layer sees of them (Mahalanobis, in principal directions and
-the rest); odd from {threshold}, which at most 1 % of the validation pictures reach, each part weighing the same.
-A volume counts by its middle slice. AUC of what should be odd against the validation pictures: {auc}.
-
-| scans | read | called odd | median distance |
-|---|---|---|---|
-{rows}
 """
 
 
@@ -118,8 +102,7 @@ def card_text(network: Network, figures: Mapping[str, Any]) -> str:
         calibrated=", the temperature and the threshold" if classifies else "",
         table=_table(figures["parts"], CLASSIFIER_COLUMNS if classifies else OUTLINE_COLUMNS),
         more=_false_slices(figures["parts"]) if classifies else _false_masks(figures["parts"]),
-        odd=_odd(figures["oddness"]) if "oddness" in figures else "",
-        unlike=FEW_PASS if "oddness" in figures else ALL_PASS,
+        odd=section(figures),
     )
 
 
@@ -202,13 +185,3 @@ def _false_masks(parts: Mapping[str, Any]) -> str:
     if readers is not None:
         lines += ["", f"On T1 after contrast the mean Dice with the second reader's outlines is {readers:.3f}."]
     return "\n".join(lines)
-
-
-def _odd(figures: Mapping[str, Any]) -> str:
-    """What is found odd, as `models.oddness` measured it."""
-    kinds = {f"validation: {PARTS.get(name, name)}": found for name, found in figures["validation"].items()}
-    rows = [
-        f"| {kind} | {found['scans']} | {found['odd']} | {found['median']:.2f} |"
-        for kind, found in (kinds | figures["samples"]).items()
-    ]
-    return ODD.format(threshold=figures["threshold"], auc=_short(figures["auc"]), rows="\n".join(rows))

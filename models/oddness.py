@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.carding import write_card
+from models.carding import card_text
 from models.data import Item, View, read_plane
 from models.engines.choice import choose
 from models.engines.seam import SIDE, Engine
@@ -156,7 +156,7 @@ def publish(network: Network, figures: Figures, check: Check) -> None:
     known = json.loads(card.read_text(encoding="utf-8"))
     known["oddness"] = figures
     card.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    write_card(network, known)
+    network.card.write_text(card_text(network, known), encoding="utf-8")
 
 
 @click.command()
