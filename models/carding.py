@@ -1,11 +1,17 @@
-"""Model cards: written from the evaluation's figures, never by hand."""
+"""Model cards: written from the evaluation's figures, never by hand.
+
+What a card says follows CLAIM (Tejani et al., Radiology: Artificial Intelligence 6(4) e240300, 2024) and the example of
+a card in the FDA's draft guidance on AI-enabled device software functions (January 2025).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.oddness_card import section
+from models.plots import reliability
 from models.registry import CARDS, Network
+from models.summary import as_json, as_markdown, tables, title_of
 from neurobatch.codes import DISCLAIMER
 
 TITLES = {
@@ -13,24 +19,12 @@ TITLES = {
     "resnet50v2": "ResNet50V2 classifier: tumour on a slice",
     "unet": "MobileNetV2-U-Net: where the tumour is",
 }
-PARTS = {
-    "lgg": "LGG, composite of three sequences",
-    "lgg-flair": "LGG, FLAIR alone",
-    "t1ce": "T1 after contrast",
-    "navoneel": "web, 253-image set",
-    "sartaj": "web, four-class set",
-    "brisc": "web, healthy (BRISC)",
-    "web": "web, all three",
+ARCHITECTURES = {
+    "mobilenet": "MobileNet (Howard et al., arXiv 1704.04861), pretrained on ImageNet, one logit",
+    "resnet50v2": "ResNet50V2 (He et al., ECCV 2016), pretrained on ImageNet, one logit",
+    "unet": "U-Net on a MobileNetV2 (Sandler et al., CVPR 2018) pretrained on ImageNet, two maps",
 }
-CLASSIFIER_COLUMNS = (
-    ("auc", "AUC"),
-    ("accuracy", "accuracy"),
-    ("recall", "recall"),
-    ("specificity", "specificity"),
-    ("ece", "ECE"),
-    ("needs_review", "in review band"),
-)
-OUTLINE_COLUMNS = (("dice_mean", "Dice, mean"), ("dice_median", "Dice, median"), ("iou_mean", "IoU, mean"))
+LEFT_TO_JSON = ("roc", "precision_recall")  # curves, far longer than all figures together: `evaluate --json` gives them
 
 TEXT = """# {title}
 
@@ -38,12 +32,22 @@ TEXT = """# {title}
 
 | | |
 |---|---|
+| what | {architecture} |
 | weights | `{file}`, {megabytes:.1f} MB, float16, sha256 `{sha256}` |
 | input | {size}×{size}×3 grey levels, profile `{profile}` |
 | output | {output} |
 | licence of the weights | {licence} |
 | measured with | {engine}, {precision}, {processor} |
 | trained with | `models/configs/{configuration}`, seed {seed} |
+
+## Intended use
+
+- For: {purpose}.
+- By: researchers, and readers of MR who look at every scan anyway. It sorts and points; a person decides.
+- On: slices of adults' heads on MR (pictures, DICOM, NIfTI), axial most of all: FLAIR, T1 after contrast, or three
+  sequences as one colour picture.
+- Not for: ruling a tumour out, telling kinds of tumour apart, measuring growth, planning treatment, children, other
+  organs, CT.
 
 ## Data
 
@@ -56,36 +60,51 @@ validation part, which also chose the epoch{calibrated}, so the figures are a li
 - Web pictures: the 253-image set, a four-class set without the slices above, healthy slices of BRISC 2025; labels
   partly doubtful, licences mostly not stated.
 
+The truth is what the sets' readers drew or wrote, not a biopsy: one reader for most, two for most slices after
+contrast. Age, sex, origin, scanner and field strength are known for none of the sets in whole, so nothing is measured
+by them. Where tumours are rarer than in these sets, precision is lower than here.
+
 ## Figures on the validation part
 
-In brackets the 95 % interval by bootstrap over patients or groups.
-
-{table}
-
+{figures}
 {more}
+{odd}## Limits and risks
 
-{odd}## Limits
+- Nothing is known of children, of other lesions (metastases, abscess, infarct, multiple sclerosis), of treated brains,
+  of low fields or of other sequences than those above. Most of what was learnt of healthy slices comes from patients
+  who have a tumour on other slices.
+- Any picture gets an answer from the network itself, also one that shows no brain.
+- A missed tumour may calm a reader who trusts the finding; a false alarm costs time and worry.
+- Web pictures with and without tumour differ in size and grey levels, so figures on them say least.
 
-- Adults' heads on MR with glioma, meningioma or pituitary tumour; nothing is known of children, of other lesions
-  (metastases, abscess, infarct, multiple sclerosis), of treated brains, of low fields or of other sequences than those
-  above. Most of what was learnt of healthy slices comes from patients who have a tumour on other slices.
-- Any picture gets an answer, also one that shows no brain.
-- Meant for research and for sorting what a qualified person reads anyway, never for ruling a tumour out.
+## In use
+
+- `neurobatch evaluate {name} --data FOLDER` measures it on a set of one's own, and `neurobatch evaluate --batch ID
+  --labels FILE` compares a finished batch with labels: do so before relying on it, and again when scanners or
+  protocols change.
+- {threshold}
+- A network never learns from what it judges. Another weight file has another digest, and a card of its own.
 """
 
 
 def write_card(network: Network, figures: Mapping[str, Any], folder: Path = CARDS) -> Path:
-    """Write `{name}.md` from the figures that `evaluate` gave."""
+    """Write `{name}.json`, `{name}.md` and the calibration plot from the figures that `evaluate` gave."""
+    kept = {**figures, "parts": {name: _kept(part) for name, part in figures["parts"].items()}}
+    (folder / f"{network.name}.json").write_text(as_json(kept), encoding="utf-8")
+    reliability(figures["parts"], folder / _plot(network))
     file = folder / f"{network.name}.md"
-    file.write_text(card_text(network, figures), encoding="utf-8")
+    file.write_text(card_text(network, kept), encoding="utf-8")
     return file
 
 
 def card_text(network: Network, figures: Mapping[str, Any]) -> str:
     """The card as Markdown; the same figures give the same text."""
     classifies = network.kind == "classifier"
+    shown = [f"### {table.title}\n\n{as_markdown(table)}" for table in tables(figures)]
     return TEXT.format(
+        name=network.name,
         title=TITLES[network.name],
+        architecture=ARCHITECTURES[network.name],
         disclaimer=DISCLAIMER,
         file=network.file,
         megabytes=network.bytes / 1e6,
@@ -94,16 +113,37 @@ def card_text(network: Network, figures: Mapping[str, Any]) -> str:
         profile=network.profile,
         licence=network.licence,
         output=_classifier_output(network) if classifies else _segmenter_output(network),
+        purpose=_PURPOSES[network.kind],
         engine=figures["engine"],
         precision=figures["precision"],
         processor=figures["processor"],
         configuration=figures["training"]["configuration"],
         seed=figures["training"]["seed"],
         calibrated=", the temperature and the threshold" if classifies else "",
-        table=_table(figures["parts"], CLASSIFIER_COLUMNS if classifies else OUTLINE_COLUMNS),
-        more=_false_slices(figures["parts"]) if classifies else _false_masks(figures["parts"]),
+        figures="\n\n".join(shown),
+        more=_calibration(network) + _false_slices(figures["parts"]) if classifies else "",
         odd=section(figures),
+        threshold=_THRESHOLDS[network.kind],
     )
+
+
+_PURPOSES = {
+    "classifier": "a probability that a slice shows a tumour, to sort what a qualified person reads",
+    "segmenter": "an outline of where a tumour may be, to point a qualified reader at it",
+}
+_THRESHOLDS = {
+    "classifier": "A site may set a threshold of its own (`NEUROBATCH_THRESHOLD`); results then say that it is not "
+    "this card's.",
+    "segmenter": "Its threshold is the same everywhere; small specks may be false.",
+}
+
+
+def _plot(network: Network) -> str:
+    return f"{network.name}-reliability.png"
+
+
+def _kept(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in LEFT_TO_JSON}
 
 
 def _classifier_output(network: Network) -> str:
@@ -118,70 +158,22 @@ def _segmenter_output(network: Network) -> str:
     return f"a probability a pixel, tumour from {network.threshold}; {channels}"
 
 
-def _table(parts: Mapping[str, Any], columns: tuple[tuple[str, str], ...]) -> str:
-    lines = [
-        "| part | pictures | " + " | ".join(title for _, title in columns) + " |",
-        "|---|---" + "|---" * len(columns) + "|",
-    ]
-    for name, figures in parts.items():
-        cells = [_cell(figures, key) for key, _ in columns]
-        if any(cell != "–" for cell in cells):
-            lines.append(f"| {PARTS.get(name, name)} | {_count(figures)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _count(figures: Mapping[str, Any]) -> str:
-    if "pictures" in figures:
-        return f"{figures['pictures']} ({figures['tumour']} with tumour)"
-    return f"{figures['patients']} patients" if "patients" in figures else f"{figures.get('slices', 0)} outlined"
-
-
-def _cell(figures: Mapping[str, Any], key: str) -> str:
-    value, interval = figures.get(key), figures.get(f"{key}_95")
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-
-
-def _balances(parts: Mapping[str, Any]) -> list[str]:
-    """Recall and specificity at other thresholds."""
-    thresholds = next(iter(parts.values()))["by_threshold"]
-    lines = [
-        "Recall / specificity at other thresholds:",
-        "",
-        "| part | " + " | ".join(thresholds) + " |",
-        "|---" * (len(thresholds) + 1) + "|",
-    ]
-    for name, figures in parts.items():
-        cells = (f"{_short(at['recall'])} / {_short(at['specificity'])}" for at in figures["by_threshold"].values())
-        lines.append(f"| {PARTS.get(name, name)} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _calibration(network: Network) -> str:
+    return (
+        "\n### Calibration\n\nHow often there is a tumour where the calibrated probability says so; the larger a dot, "
+        "the\nmore pictures. Parts in which all or none have a tumour are left out.\n\n"
+        f"![Reliability of {network.name} by part]({_plot(network)})\n\n"
+    )
 
 
 def _false_slices(parts: Mapping[str, Any]) -> str:
-    lines = [*_balances(parts), "", "Slices without tumour of patients with one, called positive:", ""]
+    lines = ["### Slices without tumour of patients with one, called positive", ""]
     for name, figures in parts.items():
         healthy = figures.get("healthy_slices")
         if healthy:
             runs = ", ".join(map(str, healthy["longest_false_run_by_patient"]))
             lines.append(
-                f"- {PARTS.get(name, name)}: {healthy['false_rate_mean']:.3f} of them on the mean over "
+                f"- {title_of(name)}: {healthy['false_rate_mean']:.3f} of them on the mean over "
                 f"{healthy['patients']} patients; longest runs of neighbours by patient: {runs}."
             )
-    return "\n".join(lines)
-
-
-def _false_masks(parts: Mapping[str, Any]) -> str:
-    lines = ["Pictures without tumour that get a mask, by its least size in px of the picture:", ""]
-    for name, figures in parts.items():
-        if figures.get("healthy"):
-            rates = ", ".join(f"{px} px: {rate:.3f}" for px, rate in figures["false_mask_rate_by_px"].items())
-            lines.append(f"- {PARTS.get(name, name)} ({figures['healthy']} pictures): {rates}.")
-    readers = parts.get("t1ce", {}).get("dice_with_second_reader")
-    if readers is not None:
-        lines += ["", f"On T1 after contrast the mean Dice with the second reader's outlines is {readers:.3f}."]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])

@@ -17,7 +17,7 @@ from models.engines.seam import SIDE, Engine
 from models.evaluate import VALIDATION, classified, evaluate, items_of, judge, report
 from models.figures import Figure
 from models.networks import NETWORKS
-from models.registry import CARDS, TABLE, WEIGHTS, Network
+from models.registry import TABLE, WEIGHTS, Network
 from models.train import Config, read_config
 from models.weightfile import shrink
 
@@ -45,7 +45,6 @@ def publish(config: Config, trained: Path, engine: Engine) -> Network:
     shrink(trained, weights)
     network, figures = _measured(_row(config, weights), weights, config.data, engine)
     figures["training"] = {"configuration": f"{config.network}.toml", "seed": config.seed}
-    (CARDS / f"{network.name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     write_card(network, figures)
     _enter(network)
     return network

@@ -156,8 +156,8 @@ def _outline_tables(parts: Mapping[str, Any]) -> Iterator[Table]:
         title="Outlines",
         told=(
             "Dice and IoU by volume where slices are a patient's volume, else by slice. A lesion is a connected region "
-            f"of at least {LEAST_PX} px, in three dimensions in volumes; it is found where {SHARE} of it are covered, and "
-            f"one of the network's is false where less than {SHARE} of it were outlined."
+            f"of at least {LEAST_PX} px, in three dimensions in volumes; it is found where {SHARE} of it are covered, "
+            f"and one of the network's is false where less than {SHARE} of it were outlined."
         ),
         header=("part", "measured on", *(title for _, title in OUTLINE_COLUMNS)),
         rows=tuple(

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from models.carding import card_text
 from models.data import read_mask, read_plane
 from models.engines.choice import choose
 from models.engines.seam import SIDE as SQUARE
-from models.registry import networks, open_weights
+from models.recarding import write_anew
+from models.registry import TABLE, networks, open_weights
 from models.scores import dice
 from models.sets import read_sets
 from neurobatch.cli import cli
@@ -170,6 +172,27 @@ def test_a_picture_that_cannot_be_decoded_is_told_and_the_rest_is_measured(sets:
     parts = figures(tmp_path, "mobilenet", "--data", str(web))["parts"]
     assert parts["ab"]["unreadable_rows"] == [3]
     assert (parts["ab"]["pictures"], parts["cd"]["pictures"]) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "unet"])
+def test_a_card_is_made_anew_from_what_is_measured_now(sets: Path, tmp_path: Path, name: str) -> None:
+    network, web = networks()[name], tmp_path / "web"
+    _pictures(web)
+    rows = list(csv.DictReader((web / "images.csv").read_text().splitlines()))
+    write_table(web / "images.csv", [{**row, "split": "val"} for row in rows])
+    training = {"configuration": f"{name}.toml", "seed": 7}
+    (tmp_path / f"{name}.json").write_text(json.dumps({"training": training}))
+    before = TABLE.read_bytes()
+    card = write_anew(network, web, choose("openvino", load_settings().engines_folder), tmp_path).read_text()
+    found = json.loads((tmp_path / f"{name}.json").read_text())
+    assert found["training"] == training
+    assert card == card_text(network, found)
+    for heading in ("## Intended use", "## Data", "## Figures", "## Limits and risks", "## In use"):
+        assert heading in card
+    for told in (DISCLAIMER, network.sha256, network.licence):
+        assert told in card
+    assert (tmp_path / f"{name}-reliability.png").is_file() == (name == "mobilenet")
+    assert TABLE.read_bytes() == before
 
 
 @pytest.mark.parametrize(
