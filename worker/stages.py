@@ -11,6 +11,7 @@ from neurobatch.records import FileRef, ModelPin
 from neurobatch.version import VERSION
 from pipeline import run
 from pipeline.limits import Limits
+from pipeline.prepare.denoise import warm
 from pipeline.volumes import Volume
 from storage.ledger import Content
 from worker.arena import MASK_STEPS, MASKS
@@ -32,7 +33,8 @@ class Context:
 
 
 def context(config: SourcesConfig) -> Context:
-    """Made once a process, since it holds connections."""
+    """Made once a process, since it holds connections. Before the first scan, so that none waits for a compiler."""
+    warm()
     return Context(sources=Sources(config), limits=config.limits)
 
 

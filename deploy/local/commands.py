@@ -86,11 +86,11 @@ def prepare_engines() -> int:
     """Make what the engines need from the weights, and compile kernels, ahead of the first run."""
     from models.engines.choice import prepare_engines as prepare
     from pipeline.prepare.compiled import keep_in
-    from pipeline.prepare.denoise import fastest
+    from pipeline.prepare.denoise import warm
 
     settings = load_settings()
     keep_in(settings.engines_folder)
-    fastest()
+    warm()
     click.echo("the denoiser is ready", err=True)
     for name in prepare(settings.engines_folder, settings.engine, settings.precision):
         click.echo(f"{name} is ready", err=True)

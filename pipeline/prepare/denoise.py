@@ -2,18 +2,22 @@
 
 import functools
 import logging
+from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.prepare.compiled import mark_of
 from pipeline.prepare.fit import resize
 
 STRENGTH = 5.0  # grey levels: filter strength h
 PATCH = 7  # px, odd
 SEARCH = 11  # px, odd; 21 takes four times as long and changes a slice by 0.2 grey levels more
 LONGEST = 512  # px: a larger plane is shrunk to this first; the time grows with the area, a network sees 224
+
+KERNEL = Path(__file__).with_name("shifts.py")
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,23 @@ def fastest() -> Filter:
         return opencv
     kernel()
     return filtered
+
+
+def warm() -> None:
+    """Compile what denoising needs, where that was not done before.
+
+    Where it was, loading is left to the first slice: most batches have no network that wants slices denoised, and it
+    takes 36 MB of a process.
+    """
+    mark = mark_of(KERNEL)
+    if mark is None or mark.exists():
+        return
+    fastest()
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:  # a read-only folder: every process warms up for itself
+        pass
 
 
 def opencv(planes: NDArray[np.uint8], strength: float, search: int) -> NDArray[np.uint8]:

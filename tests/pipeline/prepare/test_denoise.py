@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.prepare.compiled import NUMBA, keep_in
-from pipeline.prepare.denoise import PATCH, SEARCH, STRENGTH, denoise, fastest, opencv
+from pipeline.prepare.compiled import NUMBA, keep_in, mark_of
+from pipeline.prepare.denoise import KERNEL, PATCH, SEARCH, STRENGTH, denoise, fastest, opencv, warm
 from pipeline.prepare.nonlocal_means import filtered
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,8 @@ LOOK = """
 import logging, sys
 logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
 import numpy as np
-from pipeline.prepare.denoise import denoise, fastest, opencv
+from pipeline.prepare.denoise import denoise, fastest, opencv, warm
+warm()
 plane = np.random.default_rng(5).integers(90, 110, (40, 30), dtype=np.uint8)
 same = np.array_equal(denoise(plane), opencv(plane[None], 5.0, 11)[0])
 print("same", same, fastest().__name__)
@@ -103,6 +104,33 @@ def test_the_environment_names_the_kernels_folder_before_we_do(tmp_path: Path, m
     monkeypatch.setenv(NUMBA, "/elsewhere")
     keep_in(tmp_path)
     assert os.environ[NUMBA] == "/elsewhere"
+
+
+def test_a_process_compiles_before_its_first_slice_and_only_the_first_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(NUMBA, raising=False)
+    assert mark_of(KERNEL) is None
+    monkeypatch.setenv(NUMBA, str(tmp_path / "kernels"))
+    mark = mark_of(KERNEL)
+    assert mark is not None
+    assert not mark.exists()
+    warm()
+    assert mark.exists()
+    assert look(
+        "from pipeline.prepare.denoise import warm\nimport sys\nwarm()\nprint('numba' in sys.modules)",
+        ROOT,
+        **{NUMBA: str(tmp_path / "kernels")},
+    ) == ["False"]
+
+
+def test_what_was_compiled_from_another_source_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NUMBA, str(tmp_path))
+    other = tmp_path / "shifts.py"
+    other.write_text("another")
+    assert mark_of(other) != mark_of(KERNEL)
 
 
 @pytest.fixture(scope="module")
