@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,34 +11,84 @@ from neurobatch.gateway import TOKEN, URL, open_gateway
 if TYPE_CHECKING:
     from models.evaluate import Evaluation
 
-CONFIGS = Path(__file__).parent / "configs"
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("network", type=click.Choice(["mobilenet", "resnet50v2", "unet"]))
-@click.option("--data", type=FOLDER, required=True, help="Folder of sets (slices.csv or images.csv) to train on.")
-@click.option("--start", type=FOLDER, help="Folder with the ImageNet weights that the configuration names.")
+@click.argument("network", type=click.Choice(["mobilenet", "resnet50v2", "unet"]), required=False)
+@click.option("--data", type=FOLDER, help="Folder of sets (slices.csv or images.csv) to train on.")
+@click.option("--from-pack", type=FILE, help="Train on the sets in a pack instead.")
+@click.option("--pack", type=click.Path(dir_okay=False, path_type=Path), help="Write the sets of --data into a pack.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Of a pack's pictures (WebP).")
+@click.option("--longest", type=click.IntRange(64, 1024), help="Longest side of a pack's pictures, px.")
+@click.option(
+    "--start",
+    default="random",
+    show_default=True,
+    help="First weights: `imagenet` (downloads), `shipped`, `random`, or a folder with the configuration's file.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("runs"),
     show_default=True,
-    help="Folder for checkpoints, log and prepared pictures; a run there is resumed.",
+    help="Folder for checkpoints, logs and prepared pictures; a run there is resumed.",
 )
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Configuration (TOML) instead of the network's own.",
-)
-def train(network: str, data: Path, start: Path | None, out: Path, config: Path | None) -> None:
-    """Train NETWORK, or go on where an earlier call stopped."""
-    from models.train import read_config
+@click.option("--config", help="Configuration instead of the network's own: a name in models/configs, or a file.")
+@click.option("--split", type=click.Choice(["given", "slice", "group"]), help="Another split than the configuration's.")
+@click.option("--ablate", help="Train the variants of an ablation: a name in models/configs/ablations, or a file.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop at the end of an epoch after so long, to resume.")
+def train(network: str | None, pack: Path | None, **options: Any) -> None:
+    """Train NETWORK and measure it, or go on where an earlier call stopped; or write a pack (--pack)."""
+    if (pack is None) == (network is None):
+        raise click.UsageError("Name a network to train, or a pack to write.")
+    if (options["data"] is None) == (options["from_pack"] is None):
+        raise click.UsageError("Name either --data or --from-pack.")
+    if network is not None:
+        _train(network, **options)
+    elif pack is not None:
+        _pack(pack, options["data"], options["quality"], options["longest"])
+
+
+def _pack(file: Path, data: Path | None, quality: int | None, longest: int | None) -> None:
+    from models import packs
+    from models.sets import read_sets
+
+    if data is None:
+        raise click.UsageError("A pack is written from --data.")
+    items = read_sets(data)
+    packs.write_pack(items, file, quality=quality or packs.QUALITY, longest=longest or packs.LONGEST)
+    click.echo(f"{len(items)} pictures in {file.stat().st_size / 1e6:.1f} MB")
+
+
+def _train(network: str, *, data: Path | None, from_pack: Path | None, out: Path, **options: Any) -> None:
+    from models.ablate import ablate
+    from models.configuring import find_ablation, find_config, read_config
+    from models.packs import unpack
+    from models.train import figures_file
     from models.train import train as run
 
-    file = config or CONFIGS / f"{network}.toml"
-    best = run(read_config(file, data=data, start=start, out=out / network), click.echo)
-    click.echo(f"best weights: {best}")
+    sets = unpack(from_pack, out / "sets") if from_pack is not None else data
+    named, minutes = options["start"], float("inf") if options["minutes"] is None else options["minutes"]
+    start = named if named in ("imagenet", "shipped", "random") else Path(named)
+    if sets is None:
+        raise click.UsageError("Name either --data or --from-pack.")
+    if options["ablate"]:
+        file = find_ablation(network, options["ablate"])
+        place = out / file.stem
+        table = ablate(file, network, data=sets, out=place, start=start, say=click.echo, minutes=minutes)
+        click.echo(table.read_text(encoding="utf-8"))
+        return
+    file = find_config(network, options["config"])
+    others = {"split": options["split"]} if options["split"] else {}
+    place = out / "-".join([file.stem, *others.values()])
+    config = read_config(file, data=sets, out=place, start=start, minutes=minutes, **others)
+    if config.network != network:
+        raise click.UsageError(f"{file.name} is about {config.network}.")
+    click.echo(f"best weights: {run(config, click.echo)}")
+    if figures_file(place).is_file():
+        click.echo(figures_file(place).read_text(encoding="utf-8"))
 
 
 @click.command()

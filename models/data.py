@@ -6,6 +6,7 @@ Which there are is read from the tables of their sets (`models.sets`).
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,8 +80,17 @@ class Cache:
 
     items: tuple[Item, ...]
     views: tuple[View, ...]  # one per row, beside `items`
-    pictures: NDArray[np.uint8]  # (n, size, size, 3)
-    masks: NDArray[np.uint8]  # (n, size, size), 255 = tumour; zero where there is no outline
+    sources: NDArray[np.uint8]  # (n, size, size, 4): RGB, and the outline: 255 = tumour, zero where there is none
+
+    @property
+    def pictures(self) -> NDArray[np.uint8]:
+        """The pictures alone, `(n, size, size, 3)`."""
+        return self.sources[..., :3]
+
+    @property
+    def masks(self) -> NDArray[np.uint8]:
+        """The outlines alone, `(n, size, size)`."""
+        return self.sources[..., 3]
 
 
 def open_cache(rows: Sequence[tuple[Item, View]], profile: str, size: int, folder: Path) -> Cache:
@@ -92,29 +102,29 @@ def open_cache(rows: Sequence[tuple[Item, View]], profile: str, size: int, folde
         Refused: a picture or an outline cannot be decoded, or the profile is unknown.
     """
     place = folder / f"{profile}-{size}-{_digest(rows, profile, size)}"
-    if not (place / "masks.npy").is_file():
+    if not (place / "sources.npy").is_file():
         _fill(rows, profile, size, place)
     return Cache(
         items=tuple(item for item, _ in rows),
         views=tuple(view for _, view in rows),
-        pictures=np.load(place / "pictures.npy", mmap_mode="r"),
-        masks=np.load(place / "masks.npy", mmap_mode="r"),
+        sources=np.load(place / "sources.npy", mmap_mode="r"),
     )
 
 
 def _fill(rows: Sequence[tuple[Item, View]], profile: str, size: int, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
-    shape = (len(rows), size, size)
-    pictures = np.lib.format.open_memmap(place / "pictures.tmp", "w+", np.uint8, (*shape, 3))
-    masks = np.lib.format.open_memmap(place / "masks.tmp", "w+", np.uint8, shape)
-    for index, (item, view) in enumerate(rows):
-        pictures[index] = prepare(read_plane(item.file, view), profile, size)
+    sources = np.lib.format.open_memmap(place / "sources.tmp", "w+", np.uint8, (len(rows), size, size, 4))
+
+    def fill(index: int) -> None:
+        item, view = rows[index]
+        sources[index, ..., :3] = prepare(read_plane(item.file, view), profile, size)
         if item.mask is not None and item.tumour:
-            masks[index] = fitted_mask(read_mask(item.mask), size)
-    pictures.flush()
-    masks.flush()
-    (place / "pictures.tmp").rename(place / "pictures.npy")
-    (place / "masks.tmp").rename(place / "masks.npy")
+            sources[index, ..., 3] = fitted_mask(read_mask(item.mask), size)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # OpenCV lets others run while it works
+        list(threads.map(fill, range(len(rows))))
+    sources.flush()
+    (place / "sources.tmp").rename(place / "sources.npy")
 
 
 def fitted_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
@@ -124,5 +134,5 @@ def fitted_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.uint8]:
 
 
 def _digest(rows: Iterable[tuple[Item, View]], profile: str, size: int) -> str:
-    text = "\n".join(f"{item.source} {item.file.name} {view}" for item, view in rows)
+    text = "\n".join(f"{item.source} {item.file.absolute()} {view}" for item, view in rows)
     return hashlib.sha256(f"{profile} {size}\n{text}".encode()).hexdigest()[:12]

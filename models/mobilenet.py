@@ -16,6 +16,7 @@ class Sizes:
     side: int = 224  # px
     alpha: float = 1.0  # width of the backbone
     dropout: float = 0.3
+    dense: tuple[int, ...] = ()  # widths of hidden layers between the pooled features and the logit
 
 
 def build(sizes: Sizes = Sizes()) -> keras.Model:
@@ -25,13 +26,15 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
         input_tensor=scaled(inputs), alpha=sizes.alpha, include_top=False, weights=None, name="backbone"
     )
     x = pooled(backbone.output)
+    for number, width in enumerate(sizes.dense):
+        x = keras.layers.Dense(width, activation="relu", name=f"dense{number}")(x)
     x = keras.layers.Dropout(sizes.dropout, name="dropout")(x)
     logit = keras.layers.Dense(1, dtype="float32", name="logit")(x)
     return keras.Model(inputs, logit, name="mobilenet")
 
 
-def donor(sizes: Sizes = Sizes()) -> keras.Model:
-    """The bare backbone, into which ImageNet weights can be loaded; layers are named as in `build`."""
+def donor(sizes: Sizes = Sizes(), weights: str | None = None) -> keras.Model:
+    """The bare backbone, for ImageNet weights or with them (`imagenet`); layers are named as in `build`."""
     return keras.applications.MobileNet(
-        input_shape=(sizes.side, sizes.side, 3), alpha=sizes.alpha, include_top=False, weights=None
+        input_shape=(sizes.side, sizes.side, 3), alpha=sizes.alpha, include_top=False, weights=weights
     )

@@ -1,8 +1,9 @@
 """The architectures by name: what to build, and where its backbone comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,38 +14,57 @@ from models.gaussian import Gaussian, read
 from models.weightfile import check as check_file
 from models.weightfile import digest
 from neurobatch.codes import Code
-from neurobatch.errors import Broken
+from neurobatch.errors import Broken, Refused
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """How a network is built."""
 
-    build: Callable[[int], keras.Model]  # side in px to the network
-    donor: Callable[[int], keras.Model]  # side in px to the bare backbone
+    sizes: Callable[..., Any]  # the record of its sizes
+    make: Callable[[Any], keras.Model]  # from its sizes
+    bare: Callable[[Any, str | None], keras.Model]  # the backbone alone, from sizes and where its weights come from
+    output: str  # layer of the logits
     segments: bool = False  # gives masks, not a logit
     settle: Callable[[keras.Model], None] = lambda network: None  # what is better than random where nothing was loaded
-    stem_end: str = ""  # layer up to which the network stays as it came; its output is computed once and kept
     looks: tuple[str, ...] = ()  # layers whose means over the grid tell how odd a picture is
+
+    def build(self, side: int, sizes: Mapping[str, Any] | None = None) -> keras.Model:
+        """The network for squares of `side` px, of other sizes than the shipped one where they are named.
+
+        Raises:
+            Refused: `invalid_field`, it has no such size.
+        """
+        return self.make(self._sized(side, sizes))
+
+    def donor(self, side: int, sizes: Mapping[str, Any] | None = None, weights: str | None = None) -> keras.Model:
+        """The bare backbone; layers are named as in `build`. `weights="imagenet"` downloads what it learnt there.
+
+        Raises:
+            Refused: `invalid_field`, it has no such size.
+        """
+        return self.bare(self._sized(side, sizes), weights)
+
+    def _sized(self, side: int, sizes: Mapping[str, Any] | None) -> Any:
+        named = {name: tuple(value) if isinstance(value, list) else value for name, value in (sizes or {}).items()}
+        try:
+            return self.sizes(side=side, **named)
+        except TypeError:
+            raise Refused(Code.INVALID_FIELD, f"A network has none of the sizes {sorted(named)}.") from None
 
 
 NETWORKS = {
     "mobilenet": Architecture(
-        build=lambda side: mobilenet.build(mobilenet.Sizes(side=side)),
-        donor=lambda side: mobilenet.donor(mobilenet.Sizes(side=side)),
-        looks=mobilenet.LOOKS,
+        sizes=mobilenet.Sizes, make=mobilenet.build, bare=mobilenet.donor, output="logit", looks=mobilenet.LOOKS
     ),
     "resnet50v2": Architecture(
-        build=lambda side: resnet50v2.build(resnet50v2.Sizes(side=side)),
-        donor=lambda side: resnet50v2.donor(resnet50v2.Sizes(side=side)),
+        sizes=resnet50v2.Sizes,
+        make=resnet50v2.build,
+        bare=resnet50v2.donor,
+        output="logit",
         settle=resnet50v2.settle,
-        stem_end=resnet50v2.STEM_END,
     ),
-    "unet": Architecture(
-        build=lambda side: unet.build(unet.Sizes(side=side)),
-        donor=lambda side: unet.donor(unet.Sizes(side=side)),
-        segments=True,
-    ),
+    "unet": Architecture(sizes=unet.Sizes, make=unet.build, bare=unet.donor, output="logits", segments=True),
 }
 
 

@@ -33,10 +33,14 @@ def build(sizes: Sizes = Sizes()) -> keras.Model:
     return keras.Model(inputs, logit, name="resnet50v2")
 
 
-def donor(sizes: Sizes = Sizes()) -> keras.Model:
-    """The bare backbone to the end of conv4, for ImageNet weights; layers are named as in `build`."""
-    whole = keras.applications.ResNet50V2(input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
-    return keras.Model(whole.input, whole.get_layer(STEM_END).output)
+def donor(sizes: Sizes = Sizes(), weights: str | None = None) -> keras.Model:
+    """The bare backbone for ImageNet weights: to the end of conv4, or whole with what is downloaded (`imagenet`).
+
+    Layers are named as in `build`.
+    """
+    shape = (sizes.side, sizes.side, 3)
+    whole = keras.applications.ResNet50V2(input_shape=shape, include_top=False, weights=weights)
+    return whole if weights else keras.Model(whole.input, whole.get_layer(STEM_END).output)
 
 
 def settle(network: keras.Model) -> None:

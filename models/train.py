@@ -3,84 +3,29 @@
 import csv
 import json
 import logging
+import os
 import sys
-import tomllib
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from models.augment import Ranges
+from models import validate
+from models.configuring import Config, Phase, read_config
 from models.data import Cache, Item, View, open_cache
-from models.engines.seam import SIDE
-from models.features import FeatureBatches, rest_of, stem_of, training_features, validation_features
-from models.losses import outline_loss
+from models.learning import accelerated, begin, freeze, learner, part_from_average
 from models.networks import NETWORKS, Architecture
 from models.sampling import Batches, Sampler
 from models.sets import read_sets
-from models.validate import auc_score, classifier_score, logits_of_features, segmenter_score
+from models.splits import split_anew
+from neurobatch.codes import Code
+from neurobatch.errors import Refused
 
-Score = Callable[[], tuple[float, dict[str, float]]]
-Epoch = Callable[[int], keras.utils.PyDataset]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of training at one picture size; the rate falls from `rate` to nothing along a cosine."""
-
-    side: int  # px
-    epochs: int
-    steps: int  # batches an epoch; batches drawn once and kept, for a network with a stem
-    rate: float
-    patience: int = 6  # epochs without a better validation before the phase ends
-    frozen: bool = False  # the backbone stays as it is, so that a new decoder may learn fast
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """All that a training run depends on."""
-
-    network: str
-    profile: str
-    seed: int
-    batch: dict[str, int]  # kind of picture: how many a batch
-    phases: tuple[Phase, ...]
-    data: Path  # sets to train on
-    start: Path | None  # ImageNet weights of the backbone; None: random
-    out: Path  # checkpoints and log; prepared pictures go beside it
-    ranges: Ranges = field(default_factory=Ranges)
-    every: dict[str, int] = field(default_factory=dict)  # of a source's pictures only every so many-th is prepared
-
-
-def read_config(file: Path, *, data: Path, start: Path | None, out: Path) -> Config:
-    """Read a configuration (TOML); folders are not part of it.
-
-    Args:
-        file: the configuration.
-        data: a folder of sets.
-        start: folder with the ImageNet weights that the configuration names; None: start from random weights.
-        out: folder for checkpoints and log.
-
-    Raises:
-        KeyError, TypeError: a value is missing or unknown.
-    """
-    text = tomllib.loads(file.read_text(encoding="utf-8"))
-    backbone = text.get("start")
-    return Config(
-        network=text["network"],
-        profile=text["profile"],
-        seed=text["seed"],
-        batch=text["batch"],
-        phases=tuple(Phase(**phase) for phase in text["phases"]),
-        ranges=Ranges(**text.get("ranges", {})),
-        every=text.get("every", {}),
-        data=data,
-        out=out,
-        start=start / backbone if start is not None and backbone else None,
-    )
+Figures = dict[str, dict[str, float | int]]
 
 
 @dataclass(kw_only=True)
@@ -94,20 +39,30 @@ class State:
 
 
 def train(config: Config, say: Callable[[str], None]) -> Path:
-    """Train, or go on training, and give the file of the best weights.
+    """Train, or go on training, and give the file of the best weights; its quick figures go beside it.
+
+    On a GPU numbers are multiplied as bfloat16; weights and checkpoints are float32 everywhere.
 
     Args:
         config: what to train on what.
         say: takes one line after each epoch.
 
     Raises:
-        Refused: the data folder holds no set, or a picture of it cannot be read.
+        Refused: the data folder holds no set, a picture of it cannot be read, or the configuration is wrong.
     """
     keras.utils.set_random_seed(config.seed)
     config.out.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, say)
-    for number in range(run.state.phase, len(config.phases)):
-        run.phase(number)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if accelerated() else "float32")
+    try:
+        run = _Run(config, say)
+        for number in range(run.state.phase, len(config.phases)):
+            if not run.phase(number):
+                say("time is up; the same command goes on from here")
+                return run.best
+        run.finish()
+    finally:
+        keras.config.set_dtype_policy(before)
     return run.best
 
 
@@ -115,115 +70,102 @@ def training_cache(config: Config) -> Cache:
     """All pictures of the sets, prepared; single sequences apart where a profile mixes channels."""
     rows: list[tuple[Item, View]] = []
     seen: Counter[str] = Counter()
-    for item in read_sets(config.data):
+    items = [item for item in read_sets(config.data) if not config.sets or item.source in config.sets]
+    for item in split_anew(items, config.split, config.parts, config.seed):
         seen[item.source] += 1
         if seen[item.source] % config.every.get(item.source, 1):
             continue
         rows.append((item, "colour"))
         if item.source == "lgg" and config.profile != "plain":
             rows.append((item, "flair"))
-    return open_cache(rows, config.profile, SIDE, config.out.parent / "cache")
+    return open_cache(rows, config.profile, config.size, config.out.parent / "cache")
 
 
 class _Run:
     def __init__(self, config: Config, say: Callable[[str], None]) -> None:
         self.config, self.say = config, say
+        self.until = time.monotonic() + config.minutes * 60
         self.kind: Architecture = NETWORKS[config.network]
         self.cache = training_cache(config)
         self.sampler = Sampler(self.cache, config.batch, config.ranges)
         self.state_file = config.out / "state.json"
-        self.last, self.best = config.out / "last.weights.h5", config.out / "best.weights.h5"
+        self.best = config.out / "best.weights.h5"
         self.state = State(**json.loads(self.state_file.read_text())) if self.state_file.is_file() else State()
 
-    def phase(self, number: int) -> None:
-        """Run one phase to its end, from wherever the state says that it stands."""
+    def phase(self, number: int) -> bool:
+        """Run one phase to its end, from wherever the state says that it stands; False where time was up."""
         phase = self.config.phases[number]
-        network = self.kind.build(phase.side)
-        resumed = self.state.phase == number and self.state.epoch > 0
-        if self.config.start is not None and (number == 0 or self.kind.stem_end):
-            load_backbone(network, self.kind.donor(phase.side), self.config.start)
-            self.kind.settle(network)
-        if number > 0:
-            network.load_weights(self.best)
-        freeze(network, self.kind.donor(phase.side), whole=phase.frozen)
-        setup = self._on_features if self.kind.stem_end else self._whole
-        trained, batches, score = setup(network, phase)
-        compiled(trained, phase, outlines=self.kind.segments)
-        if resumed:
-            trained.load_weights(self.last)
+        network = self.kind.build(phase.side, self.config.sizes)
+        if number == 0:
+            begin(network, self.kind, self.config, phase.side)
         else:
-            self.state = State(phase=number, best=score()[0] if number else -1.0)
+            network.load_weights(self.best)
+        freeze(network, self.kind.donor(phase.side, self.config.sizes), phase.learns)
+        trained = learner(network, self.kind, self.config, phase)
+        if self.state.phase == number and self.state.epoch > 0:
+            trained.load_weights(self._last())
+        else:
+            self.state = State(phase=number, best=self._score(network, phase)[0] if number else -1.0)
         while self.state.epoch < phase.epochs and self.state.stale < phase.patience:
-            self._epoch(network, trained, batches, score, phase)
+            self._epoch(network, trained, phase)
+            if time.monotonic() > self.until:
+                return False
+        last = self._last()
         self.state = State(phase=number + 1, best=self.state.best)
         self._keep()
+        last.unlink(missing_ok=True)
+        return True
 
-    def _whole(self, network: keras.Model, phase: Phase) -> tuple[keras.Model, Epoch, Score]:
-        """All layers learn, from pictures."""
-        output = network.get_layer("logits" if self.kind.segments else "logit").output
-        judge = segmenter_score if self.kind.segments else classifier_score
+    def finish(self) -> None:
+        """Measure the best weights on the part that chose nothing, or on validation where there is none."""
+        side = self.config.phases[-1].side
+        network = self.kind.build(side, self.config.sizes)
+        network.load_weights(self.best)
+        split = "test" if any(item.split == "test" for item in self.cache.items) else "val"
+        judge = validate.segmenter_figures if self.kind.segments else validate.classifier_figures
+        found = {"configuration": self.config.name, "split": split, "parts": judge(network, self.cache, side, split)}
+        _write(figures_file(self.config.out), json.dumps(found, indent=1) + "\n")
 
-        def batches(epoch: int) -> keras.utils.PyDataset:
-            return Batches(
-                self.sampler,
-                seed=self.config.seed,
-                epoch=epoch,
-                steps=phase.steps,
-                side=phase.side,
-                outlines=self.kind.segments,
-            )
+    def _score(self, network: keras.Model, phase: Phase) -> tuple[float, dict[str, float | int]]:
+        judge = validate.segmenter_score if self.kind.segments else validate.classifier_score
+        return judge(network, self.cache, phase.side)
 
-        return keras.Model(network.inputs, output), batches, lambda: judge(network, self.cache, phase.side)
-
-    def _on_features(self, network: keras.Model, phase: Phase) -> tuple[keras.Model, Epoch, Score]:
-        """What follows the stem learns, from the stem's kept output."""
-        stem, rest = stem_of(network, self.kind.stem_end), rest_of(network, self.kind.stem_end, "logit")
-        known = validation_features(stem, self.cache, self.config.out)
-        kept = training_features(
-            stem,
-            self.sampler,
-            seed=self.config.seed,
-            batches=phase.steps,
-            side=phase.side,
-            file=self.config.out / "train.npy",
-        )
-        size = sum(self.config.batch.values())
-
-        def batches(epoch: int) -> keras.utils.PyDataset:
-            return FeatureBatches(kept, seed=self.config.seed, epoch=epoch, batch=size)
-
-        def score() -> tuple[float, dict[str, float]]:
-            return auc_score(
-                {name: (part.tumour, logits_of_features(rest, part.values)) for name, part in known.items()}
-            )
-
-        return rest, batches, score
-
-    def _epoch(self, network: keras.Model, trained: keras.Model, batches: Epoch, score: Score, phase: Phase) -> None:
-        loss = trained.fit(batches(self.state.epoch), verbose=0, shuffle=False).history["loss"][0]
-        figure, parts = score()
+    def _epoch(self, network: keras.Model, trained: keras.Model, phase: Phase) -> None:
+        began = time.monotonic()
+        seed = [self.config.seed, self.state.phase, self.state.epoch]
+        workers = min(os.cpu_count() or 1, 8)
+        batches = Batches(self.sampler, seed=seed, steps=phase.steps, side=phase.side, workers=workers)
+        loss = trained.fit(batches, verbose=0, shuffle=False).history["loss"][0]
+        seconds = time.monotonic() - began
+        part_from_average(trained)
+        figure, parts = self._score(network, phase)
+        if figure > self.state.best:
+            _save(network, self.best)
+        before = self._last()
         self.state.epoch += 1
         self.state.stale = 0 if figure > self.state.best else self.state.stale + 1
-        if figure > self.state.best:
-            self.state.best = figure
-            network.save_weights(self.best)
-        trained.save_weights(self.last)
+        self.state.best = max(self.state.best, figure)
+        _save(trained, self._last())
         self._keep()
+        before.unlink(missing_ok=True)
         self._log(
             {
                 "phase": self.state.phase,
                 "side": phase.side,
                 "epoch": self.state.epoch,
-                "loss": round(loss, 4),
+                "loss": round(float(loss), 4),
+                "pictures_s": round(phase.steps * len(self.sampler.kinds) / seconds, 1),
                 "score": round(figure, 4),
                 **parts,
             }
         )
 
+    def _last(self) -> Path:
+        """The checkpoint of the state, so that a run that is killed between the two goes on from the one before."""
+        return self.config.out / f"last-{self.state.phase}-{self.state.epoch}.weights.h5"
+
     def _keep(self) -> None:
-        whole = self.state_file.with_suffix(".tmp")
-        whole.write_text(json.dumps(vars(self.state)))
-        whole.replace(self.state_file)
+        _write(self.state_file, json.dumps(vars(self.state)))
 
     def _log(self, row: dict[str, Any]) -> None:
         file = self.config.out / "log.csv"
@@ -236,36 +178,30 @@ class _Run:
         self.say(" ".join(f"{name}={value}" for name, value in row.items()))
 
 
-def freeze(network: keras.Model, donor: keras.Model, *, whole: bool) -> None:
-    """Keep the backbone's batch norms, or the `whole` backbone, as they are.
-
-    On small batches the statistics of a batch mislead a backbone that learnt with those of ImageNet.
-    """
-    names = {layer.name for layer in donor.layers}
-    for layer in network.layers:
-        if layer.name in names and (whole or isinstance(layer, keras.layers.BatchNormalization)):
-            layer.trainable = False
+def figures_file(out: Path) -> Path:
+    """Where a run that has come to its end leaves its quick figures."""
+    return out / "figures.json"
 
 
-def load_backbone(network: keras.Model, donor: keras.Model, file: Path) -> None:
-    """Copy ImageNet weights into the layers that `network` shares with its `donor`."""
-    donor.load_weights(file)
-    for layer in donor.layers:
-        if layer.weights:
-            network.get_layer(layer.name).set_weights(layer.get_weights())
+def figures_of(out: Path) -> Figures:
+    """The quick figures of a finished run. Raises `Refused(not_finished)` where it is not."""
+    try:
+        found: Figures = json.loads(figures_file(out).read_text(encoding="utf-8"))["parts"]
+    except OSError:
+        raise Refused(Code.NOT_FINISHED, "The run has not come to its end.") from None
+    return found
 
 
-def compiled(network: keras.Model, phase: Phase, *, outlines: bool) -> None:
-    """Give a network that ends in logits its optimiser and its loss."""
-    total = phase.epochs * phase.steps
-    warm = min(200, total // 10)
-    rate = keras.optimizers.schedules.CosineDecay(
-        phase.rate / 20, total - warm, alpha=0.01, warmup_target=phase.rate, warmup_steps=warm
-    )
-    optimiser = keras.optimizers.AdamW(rate, weight_decay=1e-4, global_clipnorm=1.0)
-    loss = outline_loss if outlines else keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.02)
-    network.compile(optimiser, loss, jit_compile=False)
-    optimiser.build(network.trainable_variables)  # else a checkpoint's optimiser state finds no place
+def _save(network: keras.Model, file: Path) -> None:
+    whole = file.with_name(f"new-{file.name}")
+    network.save_weights(whole)
+    whole.replace(file)
+
+
+def _write(file: Path, text: str) -> None:
+    whole = file.with_suffix(".tmp")
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(file)
 
 
 def main(arguments: list[str]) -> None:

@@ -43,6 +43,6 @@ def _raised(x: keras.KerasTensor, skip: keras.KerasTensor, width: int, name: str
     return conv_norm_relu(x, width, 3, name)
 
 
-def donor(sizes: Sizes = Sizes()) -> keras.Model:
-    """The bare encoder, into which ImageNet weights can be loaded; layers are named as in `build`."""
-    return keras.applications.MobileNetV2(input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=None)
+def donor(sizes: Sizes = Sizes(), weights: str | None = None) -> keras.Model:
+    """The bare encoder, for ImageNet weights or with them (`imagenet`); layers are named as in `build`."""
+    return keras.applications.MobileNetV2(input_shape=(sizes.side, sizes.side, 3), include_top=False, weights=weights)

@@ -28,6 +28,8 @@ PROFILES = {
     for profile in (
         Profile(name="plain", steps=()),
         Profile(name="nlm-clahe", steps=(denoise, stretch)),
+        Profile(name="nlm", steps=(denoise,)),  # this and the next are for ablations; no network that ships has them
+        Profile(name="clahe", steps=(stretch,)),
     )
 }
 

@@ -4,13 +4,27 @@ import csv
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.augment import Ranges, mirrored, one_sided, pose, posed, toned
+from models.augment import (
+    BLUR,
+    MIRROR,
+    OF_CORE,
+    PLACE,
+    SAYS,
+    SEEN,
+    UNKNOWN,
+    Changed,
+    Ranges,
+    drawn,
+    one_sided,
+    unchanged,
+)
 from models.data import Item, View, open_cache, read_plane
-from models.sampling import UNKNOWN, Batches, Sampler
+from models.sampling import Batch, Batches, Sampler
 from models.sets import read_sets
 from neurobatch.errors import Refused
 
@@ -100,73 +114,131 @@ def test_a_cache_is_filled_once_and_told_apart_by_profile(sets: Path, tmp_path: 
         open_cache(rows, "nlm-clahe", 64, tmp_path / "cache")
 
 
-def sampler(sets: Path) -> Sampler:
+def sampler(sets: Path, **kinds: int) -> Sampler:
     rows: list[tuple[Item, View]] = [(item, "colour") for item in read_sets(sets)]
-    kinds = {"lgg_tumour": 2, "lgg_healthy": 1, "t1ce_tumour": 1, "t1ce_mirrored": 1, "web_tumour": 1, "web_healthy": 1}
-    return Sampler(open_cache(rows, "plain", 64, sets / "cache"), kinds, Ranges())
+    everything = dict.fromkeys(("lgg_tumour", "lgg_healthy", "t1ce_tumour", "web_tumour", "web_healthy"), 1)
+    return Sampler(open_cache(rows, "plain", 64, sets / "cache"), kinds or everything, Ranges())
+
+
+def changed(batch: Batch, side: int = 64) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pictures and targets as the network sees them."""
+    picture, target = Changed(batch.sources.shape[1], side)([batch.sources, batch.changes])
+    return keras.ops.convert_to_numpy(picture), keras.ops.convert_to_numpy(target)
+
+
+def only(
+    sets: Path, kind: str, seed: int = 0, count: int = 4
+) -> tuple[Batch, NDArray[np.float32], NDArray[np.float32]]:
+    batch = sampler(sets, **{kind: count}).batch(np.random.default_rng(seed), 64)
+    return batch, *changed(batch)
 
 
 def test_validation_pictures_are_never_drawn(sets: Path) -> None:
-    drawn = sampler(sets)
-    chosen = {index for pool in drawn.pools.values() for index in pool}
-    assert {drawn.cache.items[index].split for index in chosen} == {"train"}
+    draws = sampler(sets)
+    chosen = {index for pool in draws.pools.values() for index in pool}
+    assert {draws.cache.items[index].split for index in chosen} == {"train"}
 
 
 def test_an_outline_tells_of_its_own_definition_everywhere_and_of_the_other_what_follows(sets: Path) -> None:
-    drawn, rng = sampler(sets), np.random.default_rng(0)
-    around, core = np.moveaxis(drawn.draw("t1ce_tumour", rng, 64).target, 2, 0)
+    around, core = np.moveaxis(only(sets, "t1ce_tumour")[2], 3, 0)
     assert set(np.unique(core)) == {0, 1}
     assert (around == core).all()
-    assert not drawn.draw("lgg_healthy", rng, 64).target.any()
+    assert not only(sets, "lgg_healthy")[2].any()
 
 
 def test_no_core_lies_beyond_an_outlined_abnormality(sets: Path) -> None:
-    drawn = sampler(sets)
-    for seed in range(5):
-        abnormality, core = np.moveaxis(drawn.draw("lgg_tumour", np.random.default_rng(seed), 64).target, 2, 0)
-        assert set(np.unique(abnormality)) == {0, 1}
-        assert (core[abnormality == 0] == 0).all()
-        assert (core[abnormality == 1] == UNKNOWN).all()
+    abnormality, core = np.moveaxis(only(sets, "lgg_tumour", count=8)[2], 3, 0)
+    told = abnormality >= 0  # all but pictures on which the abnormality cannot be seen
+    assert set(np.unique(abnormality[told])) == {0, 1}
+    assert (core[abnormality == 0] == 0).all()
+    assert (core[abnormality == 1] == UNKNOWN).all()
 
 
 def test_a_mirrored_slice_has_no_tumour_and_the_head_stays(sets: Path) -> None:
-    example = sampler(sets).draw("t1ce_mirrored", np.random.default_rng(1), 64)
-    assert not example.tumour
-    assert not example.target.any()
-    assert (example.picture > 20).mean() > 0.1
+    batch, pictures, targets = only(sets, "t1ce_mirrored")
+    assert not batch.tumour.any()
+    assert not targets.any()
+    assert (pictures > 20).mean() > 0.1
+
+
+def test_a_healthy_slice_near_a_tumour_is_told_from_others(sets: Path) -> None:
+    near = sampler(sets, lgg_near=1)
+    assert [near.cache.items[index].number for index in near.pools["lgg_near"]] == [2]
 
 
 def test_a_batch_follows_from_seed_and_number_alone(sets: Path) -> None:
     def batch(seed: int, index: int) -> NDArray[np.float32]:
-        return Batches(sampler(sets), seed=seed, epoch=0, steps=3, side=64, outlines=False)[index][0]
+        given = Batches(sampler(sets), seed=[seed, 0], steps=3, side=64)[index][0]
+        return given["changes"].astype(np.float32)
 
     assert np.array_equal(batch(1, 2), batch(1, 2))
     assert not np.array_equal(batch(1, 2), batch(1, 1))
     assert not np.array_equal(batch(1, 2), batch(2, 2))
 
 
+def sources(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    colour = picture if picture.ndim == 3 else np.dstack([picture] * 3)
+    return np.dstack([colour, mask])[None]
+
+
+def test_what_shall_not_change_does_not(sets: Path) -> None:
+    rng = np.random.default_rng(0)
+    given = rng.integers(0, 256, (2, 40, 40, 4), np.uint8)
+    numbers = unchanged(2)
+    numbers[:, SAYS] = OF_CORE
+    picture, target = changed(Batch(sources=given, changes=numbers, tumour=np.ones(2, bool)), 40)
+    assert np.abs(picture - given[..., :3]).max() < 0.05
+    assert np.array_equal(target[..., 0], given[..., 3] > 127)
+
+
+def test_the_device_moves_pictures_as_opencv_does() -> None:
+    picture = np.dstack([head(), head() // 2, head() // 3])
+    numbers = unchanged(1)
+    numbers[:, PLACE] = drawn(np.random.default_rng(7), 1, 96, 64, Ranges())[:, PLACE]
+    given = Batch(sources=sources(picture, head()), changes=numbers, tumour=np.ones(1, bool))
+    back = numbers[0, PLACE].reshape(2, 3).astype(np.float64)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    expected = cv2.warpAffine(picture, back, (64, 64), flags=how).astype(np.float32)
+    assert np.abs(changed(given)[0][0] - expected).mean() < 0.5
+
+
+def test_a_sequence_is_seen_alone_in_all_channels(sets: Path) -> None:
+    picture = np.dstack([head(), head() // 2, head() // 3])
+    numbers = unchanged(1)
+    numbers[:, SEEN] = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.float32).ravel()
+    seen = changed(Batch(sources=sources(picture, head()), changes=numbers, tumour=np.ones(1, bool)), 96)[0]
+    assert np.abs(seen[0] - (head() // 2)[:, :, None]).max() < 0.05
+
+
 def test_half_of_a_head_replaces_the_other() -> None:
-    picture, mask = np.dstack([head()] * 3), np.zeros((96, 96), np.uint8)
+    mask = np.zeros((96, 96), np.uint8)
     mask[40:50, 20:30] = 255
-    assert one_sided(mask, picture) == "left"
-    kept, twice = mirrored(picture, mask, keep_left=True)
-    assert np.count_nonzero(twice) == 2 * np.count_nonzero(mask)
-    healthy, none = mirrored(picture, mask, keep_left=False)
-    assert not none.any()
-    for made in (kept, healthy):
-        assert abs(int((made > 0).sum()) - int((picture > 0).sum())) < 0.05 * (picture > 0).sum()
+    middle, half = one_sided(mask, np.dstack([head()] * 3))
+    assert half == -1
+    outlines = {}
+    for side in (-1, 1):
+        numbers = unchanged(1)
+        numbers[:, MIRROR], numbers[:, SAYS] = (middle, side), OF_CORE
+        given = Batch(sources=sources(head(), mask), changes=numbers, tumour=np.ones(1, bool))
+        picture, target = changed(given, 96)
+        outlines[side] = int(target[..., 1].sum())
+        assert abs(int((picture[0, :, :, 0] > 1).sum()) - int((head() > 0).sum())) < 0.05 * (head() > 0).sum()
+    assert outlines == {-1: 0, 1: 200}
 
 
-def test_picture_and_outline_move_together() -> None:
-    rng = np.random.default_rng(5)
-    picture = head()
-    matrix = pose(rng, 96, 128, Ranges())
-    moved, outline = posed(picture, matrix, 128) > 45, posed((picture > 0).astype(np.uint8) * 255, matrix, 128) > 127
-    assert np.count_nonzero(moved ^ outline) < 0.01 * np.count_nonzero(outline)
+def test_a_blur_keeps_the_mean_and_takes_the_edge_off() -> None:
+    numbers = unchanged(1)
+    numbers[:, BLUR] = 1.0
+    given = Batch(sources=sources(head(), head()), changes=numbers, tumour=np.ones(1, bool))
+    blurred = changed(given, 96)[0][0, :, :, 0]
+    reference = cv2.GaussianBlur(head().astype(np.float32), (5, 5), 1.0)
+    assert np.abs(blurred - reference).max() < 0.1
 
 
 def test_a_grey_picture_stays_grey() -> None:
-    grey = np.dstack([head()] * 3)
-    for seed in range(20):
-        changed = toned(grey, np.random.default_rng(seed), Ranges())
-        assert np.array_equal(changed[:, :, 0], changed[:, :, 2])
+    numbers = drawn(np.random.default_rng(1), 20, 96, 64, Ranges())
+    given = np.repeat(sources(head(), head()), 20, axis=0)
+    pictures = changed(Batch(sources=given, changes=numbers, tumour=np.ones(20, bool)))[0]
+    assert np.abs(pictures[..., 0] - pictures[..., 2]).max() < 1e-3
+    assert pictures.min() >= 0
+    assert pictures.max() <= 255

@@ -1,0 +1,253 @@
+"""Training: configurations, where weights start, what learns, and that a run that is stopped ends like any other."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from models.ablate import merged, table_of
+from models.configuring import (
+    ABLATIONS,
+    CONFIGS,
+    Config,
+    find_config,
+    make_config,
+    read_config,
+    read_text,
+    read_variants,
+)
+from models.data import Item
+from models.learning import freeze
+from models.losses import Terms, label_loss, outline_loss
+from models.networks import NETWORKS
+from models.splits import split_anew
+from models.train import figures_of, train
+from neurobatch.codes import Code
+from neurobatch.errors import Refused
+from tests.models.labelled import head, spot, write_picture, write_table
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "network": "mobilenet",
+    "profile": "plain",
+    "seed": 3,
+    "size": 48,
+    "sizes": {"alpha": 0.25},
+    "average": 0.9,
+    "batch": {"lgg_tumour": 2, "lgg_healthy": 2},
+    "phases": [
+        {"side": 32, "epochs": 1, "steps": 2, "rate": 1e-3, "learns": "none"},
+        {"side": 32, "epochs": 3, "steps": 2, "rate": 1e-3},
+    ],
+}
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """Eight slices of two patients."""
+    rows = []
+    for number in range(8):
+        mask = spot(48, 27, 10) * (number % 2)
+        picture = head() + mask // 3 + number
+        write_picture(tmp_path / f"sets/lgg/{number}.png", np.dstack([picture // 2, picture, picture // 3]))
+        write_picture(tmp_path / f"sets/lgg/m{number}.png", mask)
+        rows.append(
+            {
+                "patient": f"p{number // 4}",
+                "slice": number,
+                "file": f"{number}.png",
+                "mask": f"m{number}.png",
+                "tumour_pixels": int((mask > 0).sum()),
+                "split": "train" if number < 4 else "val",
+            }
+        )
+    write_table(tmp_path / "sets/lgg/slices.csv", rows)
+    return tmp_path / "sets"
+
+
+def tiny(sets: Path, out: Path, **others: Any) -> Config:
+    return make_config(merged(TINY, others), "tiny.toml", data=sets, out=out, start="random")
+
+
+def weights(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with h5py.File(file) as content:
+        content.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_configuration_is_readable_and_names_layers_that_are_there(file: Path, tmp_path: Path) -> None:
+    config = read_config(file, data=tmp_path, out=tmp_path)
+    kind = NETWORKS[config.network]
+    for learns in {phase.learns for phase in config.phases}:
+        network = kind.build(64, config.sizes)
+        freeze(network, kind.donor(64, config.sizes), learns)
+        assert network.trainable_variables
+
+
+@pytest.mark.parametrize("file", sorted(ABLATIONS.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_variant_of_an_ablation_is_a_configuration(file: Path, tmp_path: Path) -> None:
+    base, variants = read_variants(file)
+    assert len(variants) > 1
+    for others in variants.values():
+        config = make_config(merged(read_text(base), others), file.name, data=tmp_path, out=tmp_path, start="random")
+        NETWORKS[config.network].build(64, config.sizes)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sead": 1}, {"ranges": {"rotatoin": 3}}, {"phases": [{"side": 32}]}, {"network": None}]
+)
+def test_a_wrong_configuration_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    text = {key: value for key, value in {**TINY, **wrong}.items() if value is not None}
+    with pytest.raises(Refused) as refusal:
+        make_config(text, "wrong.toml", data=tmp_path, out=tmp_path, start="random")
+    assert refusal.value.code == Code.INVALID_FIELD
+
+
+def test_a_configuration_is_found_by_name_or_path_and_else_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").touch()
+    assert find_config("unet", None) == CONFIGS / "unet.toml"
+    assert find_config("unet", "unet-gpu") == CONFIGS / "unet-gpu.toml"
+    assert find_config("unet", str(tmp_path / "mine.toml")) == tmp_path / "mine.toml"
+    with pytest.raises(Refused):
+        find_config("unet", "absent")
+
+
+def test_batch_norms_of_the_backbone_never_learn() -> None:
+    kind = NETWORKS["unet"]
+    network = kind.build(64)
+    freeze(network, kind.donor(64), "all")
+    assert not network.get_layer("Conv1").kernel.trainable ^ True
+    assert not network.get_layer("bn_Conv1").trainable
+    assert network.get_layer("up0_norm").trainable
+
+
+def test_the_top_40_layers_of_a_resnet_learn_and_nothing_below() -> None:
+    kind = NETWORKS["resnet50v2"]
+    network = kind.build(64)
+    freeze(network, kind.donor(64), "top 40")
+    assert network.get_layer("conv5_block3_3_conv").trainable
+    assert not network.get_layer("conv4_block1_1_conv").trainable
+    with pytest.raises(Refused):
+        freeze(network, kind.donor(64), "from nowhere")
+
+
+def items(count: int) -> list[Item]:
+    return [
+        Item(
+            source="lgg", file=Path(f"{n}.png"), mask=None, mask2=None, definition=None, tumour=False,
+            group=f"p{n // 10}", split="train", plane="axial", doubtful=False,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def test_a_split_by_group_keeps_patients_together_and_one_by_slice_does_not() -> None:
+    parts = (0.75, 0.15, 0.10)
+    for by, most in (("group", 1), ("slice", 3)):
+        again = split_anew(items(400), by, parts, 1)  # type: ignore[arg-type]  # the two words stand there
+        assert [item.split for item in again] == [
+            item.split
+            for item in split_anew(items(400), by, parts, 1)  # type: ignore[arg-type]  # as above
+        ]
+        counts = {name: sum(item.split == name for item in again) for name in ("train", "val", "test")}
+        assert counts == {"train": 300, "val": 60, "test": 40}
+        assert max(len({item.split for item in again if item.group == f"p{k}"}) for k in range(40)) == most
+
+
+def test_losses_are_least_where_all_is_right_and_ignore_what_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    target = (rng.random((2, 8, 8, 2)) > 0.7).astype(np.float32)
+    right, wrong = (target * 2 - 1) * 9, (1 - target * 2) * 9
+    for terms in (Terms(), Terms(focal=2.0), Terms(missed=0.7)):
+        loss = outline_loss(terms)
+        assert float(loss(target, right)) < 0.01 < 1 < float(loss(target, wrong))
+        unknown = target.copy()
+        unknown[:, :4] = -1
+        changed = np.where(unknown < 0, -right, right).astype(np.float32)
+        assert float(loss(unknown, right)) == pytest.approx(float(loss(unknown, changed)))
+    label = label_loss(Terms(smoothing=0.0))
+    assert float(label(np.ones((2, 1)), np.full((2, 1), 9.0))) < 0.01 < float(label(np.ones((2, 1)), np.zeros((2, 1))))
+
+
+def test_with_even_weights_the_overlap_is_dice() -> None:
+    target = np.zeros((1, 8, 8, 2), np.float32)
+    target[:, :4] = 1
+    logits = np.full((1, 8, 8, 2), 50, np.float32)  # all of 64 px, of which 32 are right
+    given = float(outline_loss(Terms(entropy=0.0, single=0.0))(target, logits))
+    assert given == pytest.approx(1 - (2 * 32 + 1) / (32 + 64 + 1), abs=1e-4)
+
+
+def test_a_table_of_an_ablation_has_a_line_for_each_part() -> None:
+    table = table_of({"a": {"lgg": {"auc": 0.9}}, "b": {"lgg": {"auc": 0.8, "tp": 3}}})
+    assert table.splitlines()[2:] == ["| a | lgg | 0.9 | – |", "| b | lgg | 0.8 | 3 |"]
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "log.csv").open(newline="") as stream:
+        return [{name: row[name] for name in row if name != "pictures_s"} for row in csv.DictReader(stream)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 saving on NumPy 2.4
+def test_a_run_that_is_stopped_after_each_epoch_ends_like_an_undisturbed_one(sets: Path, tmp_path: Path) -> None:
+    whole, halting = tiny(sets, tmp_path / "a" / "whole"), tiny(sets, tmp_path / "b" / "halting", minutes=0.0)
+    train(whole, lambda line: None)
+    stops = 0
+    while not (halting.out / "figures.json").is_file():
+        train(halting, lambda line: None)
+        stops += 1
+    assert stops == 5  # after each of four epochs, and one that finds nothing left to do but to measure
+    for one, other in zip(rows_of(whole.out), rows_of(halting.out), strict=True):
+        assert {name: float(value) for name, value in one.items()} == pytest.approx(
+            {name: float(value) for name, value in other.items()}, abs=1e-3
+        )
+    last = weights(halting.out / "best.weights.h5")
+    for name, values in weights(whole.out / "best.weights.h5").items():
+        np.testing.assert_allclose(values, last[name], atol=1e-4)
+    assert figures_of(whole.out) == figures_of(halting.out)
+
+
+PROGRAM = """
+import sys, json
+from pathlib import Path
+from models.configuring import make_config
+from models.train import train
+text, data, out = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+train(make_config(text, "tiny.toml", data=data, out=out, start="random"), print)
+print("tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("network", ["mobilenet", "unet"])
+def test_every_backend_trains_and_writes_the_same_kind_of_file(
+    backend: str, network: str, sets: Path, tmp_path: Path
+) -> None:
+    import json
+
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    sizes = {"mobilenet": {"alpha": 0.25}, "unet": {}}[network]
+    text = {**TINY, "network": network, "sizes": sizes, "phases": TINY["phases"][:1]}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(text), str(sets), str(tmp_path / backend)],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}"},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    if importlib.util.find_spec("tensorflow") is None:
+        assert done.stdout.strip().endswith("False")
+    again = NETWORKS[network].build(32, sizes)
+    again.load_weights(tmp_path / backend / "best.weights.h5")
+    assert all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in again.variables)
