@@ -11,6 +11,7 @@ from typing import Any
 from models.oddness_card import section
 from models.plots import reliability
 from models.registry import CARDS, Network
+from models.series_card import series_section
 from models.summary import as_json, as_markdown, tables, title_of
 from neurobatch.codes import DISCLAIMER
 
@@ -68,7 +69,7 @@ by them. Where tumours are rarer than in these sets, precision is lower than her
 
 {figures}
 {more}
-{odd}## Limits and risks
+{series}{odd}## Limits and risks
 
 - Nothing is known of children, of other lesions (metastases, abscess, infarct, multiple sclerosis), of treated brains,
   of low fields or of other sequences than those above. Most of what was learnt of healthy slices comes from patients
@@ -122,6 +123,7 @@ def card_text(network: Network, figures: Mapping[str, Any]) -> str:
         calibrated=", the temperature and the threshold" if classifies else "",
         figures="\n\n".join(shown),
         more=_calibration(network) + _false_slices(figures["parts"]) if classifies else "",
+        series=_series(network),
         odd=section(figures),
         threshold=_THRESHOLDS[network.kind],
     )
@@ -140,6 +142,12 @@ _THRESHOLDS = {
 
 def _plot(network: Network) -> str:
     return f"{network.name}-reliability.png"
+
+
+def _series(network: Network) -> str:
+    """The section on series, and an empty line behind it; nothing where no rule is fitted to this network."""
+    text = series_section(network.name)
+    return f"{text}\n\n" if text else ""
 
 
 def _kept(part: Mapping[str, Any]) -> dict[str, Any]:
