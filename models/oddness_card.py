@@ -7,7 +7,8 @@ TEXT = """## Pictures unlike those of the training
 
 A scan needs review from a distance of {threshold} to the training pictures in what a middle layer sees of them
 (Mahalanobis, in principal directions and the rest); at most 1 % of the validation pictures reach it, each part weighing
-the same. In this table a volume counts by its middle slice, in use by most of its slices. AUC of what should be odd against the validation pictures: {auc:.3f}.
+the same. In this table a volume counts by its middle slice, in use by most of its slices. AUC of what should be odd
+against the validation pictures: {auc:.3f}. The layer was chosen with these samples in sight, which flatters a little.
 Some of what is no head passes all the same; heads that were averaged, stripped of the skull or sampled coarsely mostly
 do not.
 
