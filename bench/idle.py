@@ -25,8 +25,10 @@ def loader(_: object) -> Loader:
     """Networks that answer at once."""
 
     def load(network: Network, batch: int) -> tuple[Runs, Ran]:
-        shape = (batch, network.size, network.size, 2) if network.segments else (batch, 1)
-        said = np.full(shape, 0.0 if network.segments else NO_TUMOUR, np.float32)
+        shape = (batch, network.size, network.size, 2) if network.segments else (batch, network.numbers)
+        said = np.zeros(shape, np.float32)  # no mask, and nothing is ever odd
+        if not network.segments:
+            said[:, 0] = NO_TUMOUR
 
         def run(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
             return said
