@@ -229,6 +229,7 @@ print("tensorflow" in sys.modules)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 reading on NumPy 2.4
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 @pytest.mark.parametrize("network", ["mobilenet", "unet"])
 def test_every_backend_trains_and_writes_the_same_kind_of_file(
