@@ -28,7 +28,7 @@ def pin(name: str = "mobilenet", threshold: float = 0.5, low: float = 0.4, high:
 
 
 def found(probability: float, **bounds: float) -> Finding:
-    votes = of_picture({"mobilenet": np.array([probability])}, [pin(**bounds)])  # type: ignore[arg-type]
+    votes = of_picture({"mobilenet": np.array([probability])}, [pin(**bounds)])  # type: ignore[arg-type]  # no bound is called name
     return verdict(votes)
 
 
