@@ -20,7 +20,8 @@ ASKED_AT_ONCE = 1_000  # bells, so that Redis stops for nobody longer than a few
 GRACE = 15  # seconds in which a bell is never held to be lost, and in which one that was heard takes its lease
 
 _MARK = """
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
 local at = tonumber(redis.call('HGET', KEYS[1], 'at') or '-1')
 if at >= 0 and now - at < tonumber(ARGV[1]) then return 0 end
 local ticket = tonumber(redis.call('HGET', KEYS[1], 'ticket') or '0')
@@ -35,19 +36,21 @@ return 1
 """
 
 _HEARD = """
+local time = redis.call('TIME')
 local ticket = tonumber(redis.call('HGET', KEYS[1], 'ticket') or '0')
 if ticket > 0 then
   local tickets = ARGV[2] .. redis.call('HGET', KEYS[1], 'queue')
   local heard = tonumber(redis.call('HGET', tickets, 'heard') or '0')
   if ticket > heard then redis.call('HSET', tickets, 'heard', ticket) end
 end
-redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1], 'ticket', 0)
-redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], 'at', time[1] + time[2] / 1e6, 'ticket', 0)
+redis.call('EXPIRE', KEYS[1], math.ceil(ARGV[1]))
 return ticket
 """
 
 _WAITING = """
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
 local function waits(bell)
   local at = tonumber(redis.call('HGET', bell, 'at') or '-1')
   if at >= 0 and now - at < tonumber(ARGV[1]) then return 1 end
@@ -89,7 +92,7 @@ class Bells:
 
     def heard(self, task: str, key: BatchKey, number: int = 0) -> None:
         """Note that a bell was heard. For a short grace it counts as waiting still: its hearer takes the lease."""
-        self._heard([keys.bell(task, key, number)], max(1, int(self._grace)), keys.tickets(""))
+        self._heard([keys.bell(task, key, number)], max(1, self._grace), keys.tickets(""))
 
     def waiting(self, task: str, key: BatchKey, number: int = 0) -> bool:
         """Whether a bell waits to be heard, as far as the record knows."""

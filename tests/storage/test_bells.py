@@ -84,13 +84,13 @@ def test_a_heard_bell_may_ring_again(bells: Bells, client: "redis.Redis") -> Non
 
 
 def test_who_hears_a_bell_has_time_to_take_the_lease(client: "redis.Redis") -> None:
-    bells = Bells(client, grace=1)
+    bells = Bells(client, grace=3)
     queue = Queue(client)
     queue.ring(bells, 1)
     bells.heard("shard", KEY, queue.take())
     assert bells.waiting("shard", KEY, 1)
     assert not queue.ring(bells, 1)
-    time.sleep(2.1)
+    time.sleep(3.1)
     assert queue.ring(bells, 1)
 
 
