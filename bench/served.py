@@ -99,6 +99,7 @@ def served(home: Path, *, roots: Mapping[str, Path] | None = None, worker: Seque
     given |= {
         "home": str(home),
         "engines": "" if worker else str(engines_cache()),
+        "reuse": "false" if worker else "",  # another worker's scans are copies of a few
         "roots": ",".join(f"{name}={folder}" for name, folder in (roots or {}).items()),
     }
     with ExitStack() as held:

@@ -32,6 +32,7 @@ from neurobatch.tables import csv_header, csv_row
 from storage import names
 from storage.ledger import JSONL, Ledger, Opened
 from storage.names import BatchKey
+from storage.reuse import Repeats, contents, forget
 
 ABANDONED_AFTER = timedelta(days=1)  # a marker without `batch.json` this old was never handed over
 
@@ -106,6 +107,8 @@ def _finish(ledger: Ledger, key: BatchKey, plan: PlanEnd, now: datetime) -> End 
         lines = stack.enter_context(_Spool("jsonl"))
         table = stack.enter_context(_Spool("csv"))
         left = stack.enter_context(_Spool("left-out.jsonl"))
+        duplicates = stack.enter_context(_Spool("duplicates.jsonl"))
+        repeats = stack.enter_context(Repeats())
         table.write(csv_header())
         counts = Counts()
         for page in ledger.pages(key, plan):
@@ -117,6 +120,8 @@ def _finish(ledger: Ledger, key: BatchKey, plan: PlanEnd, now: datetime) -> End 
                 for result in results:
                     lines.add(result)
                     table.write(csv_row(result), lines=1)
+                for repeated in repeats.among(results, contents(ledger, key, shard.number)):
+                    duplicates.add(repeated)
             for line in ledger.left_out(key, page):
                 left.add(line)
         state = _state(plan, counts)
@@ -131,6 +136,8 @@ def _finish(ledger: Ledger, key: BatchKey, plan: PlanEnd, now: datetime) -> End 
             results=lines.put(ledger, key),
             table=table.put(ledger, key, "text/csv; charset=utf-8"),
             left_out_list=left.put(ledger, key),
+            reused=repeats.reused,
+            duplicates=duplicates.put(ledger, key) if duplicates.lines else None,
         )
     return ledger.put_end(key, end)
 
@@ -172,6 +179,7 @@ def delete(ledger: Ledger, key: BatchKey, now: datetime) -> None:
     ledger.wish_delete(key)
     if ledger.known(key) is not None:
         cancel(ledger, key, now)
+    forget(ledger, key)
     kept = {names.batch(key), names.end(key), names.deletion(key)}
     ledger.objects.delete(stored.name for stored in ledger.objects.list(key.prefix) if stored.name not in kept)
     for name in (names.batch(key), names.end(key), names.marker(key), names.deletion(key)):

@@ -1,4 +1,5 @@
-"""Sweeps what no commit point names: artifacts of lost tries, remains of deleted batches, networks nobody needs.
+"""Sweeps what no commit point names: artifacts of lost tries, remains of deleted batches, networks nobody needs,
+and what points to results that are gone.
 
 Only objects older than a day are swept, so that nothing is taken from under a try that is still running.
 """
@@ -13,6 +14,7 @@ from storage.endings import delete
 from storage.ledger import Ledger, split_lines
 from storage.names import BatchKey
 from storage.objects import Stored
+from storage.reuse import leads_nowhere
 
 KEEP = timedelta(days=1)
 
@@ -53,6 +55,9 @@ def _loose(ledger: Ledger, tenant: str) -> Iterator[Stored]:
         key = BatchKey(tenant, batch)
         if key not in open_keys:
             yield from _loose_in(ledger, key)
+    for stored in ledger.objects.list(names.reusables_prefix(tenant)):
+        if leads_nowhere(ledger, tenant, stored.name):
+            yield stored
     for stored in ledger.objects.list("models/"):
         if stored.name.removeprefix("models/") not in pinned:
             yield stored

@@ -27,6 +27,7 @@ from neurobatch.records import (
     PlanStart,
     Record,
     Result,
+    Reusable,
     Source,
     UploadLine,
     dump_lines,
@@ -55,6 +56,7 @@ class ResultFiles(NamedTuple):
     key: BatchKey
     scan: str
     files: Mapping[str, Content]  # by name
+    reuse: str | None = None  # key under which later scans may take it over; None: none may
 
 
 class Opened(NamedTuple):
@@ -243,6 +245,11 @@ class Ledger:
             for result, artifacts in zip(results, made, strict=True)
             for artifact in artifacts
         ]
+        new += [
+            New(names.reusable(result.key.tenant, result.reuse), _reusable(result, artifacts).dump(), JSON)
+            for result, artifacts in zip(results, made, strict=True)
+            if result.reuse is not None
+        ]
         put_all(self.objects, new)
         return made
 
@@ -334,6 +341,11 @@ def _artifacts(files: Mapping[str, Content]) -> tuple[Artifact, ...]:
         )
         for name, content in sorted(files.items())
     )
+
+
+def _reusable(result: ResultFiles, artifacts: tuple[Artifact, ...]) -> Reusable:
+    """May be seen before the files that it names: who finds them missing goes on without."""
+    return Reusable(batch=result.key.batch, scan=result.scan, artifacts=artifacts)
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

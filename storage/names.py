@@ -122,6 +122,16 @@ def timing(key: BatchKey, shard: int, attempt_number: int) -> str:
     return f"{key.prefix}shards/{shard}/timing-{attempt_number}.json"
 
 
+def contents(key: BatchKey, shard: int) -> str:
+    return f"{key.prefix}shards/{shard}/contents.jsonl"
+
+
+def shard_of_contents(name: str) -> int | None:
+    """The shard whose `contents` an object is, None for every other object."""
+    match = re.search(r"/shards/([0-9]+)/contents\.jsonl$", name)
+    return int(match[1]) if match else None
+
+
 def shard_of_result(name: str) -> int | None:
     """The shard whose result an object is, None for every other object."""
     match = re.search(r"/shards/([0-9]+)/result\.jsonl$", name)
@@ -153,6 +163,15 @@ def results(sha256: str, ending: str) -> str:
 
 def end(key: BatchKey) -> str:
     return f"{key.prefix}end.json"
+
+
+def reusables_prefix(tenant: str) -> str:
+    """All results of a tenant that can be taken over begin so."""
+    return f"reuse/{tenant}/"
+
+
+def reusable(tenant: str, key: str) -> str:
+    return f"{reusables_prefix(tenant)}{key}"
 
 
 def model(sha256: str) -> str:

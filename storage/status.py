@@ -192,6 +192,8 @@ def finished_status(batch: Batch, end: End) -> Status:
         scans=end.scans,
         counts=end.counts,
         left_out=end.left_out,
+        reused=end.reused,
+        duplicates=end.duplicates.lines if end.duplicates else 0,
         warnings=end.warnings,
         disclaimer=DISCLAIMER,
     )

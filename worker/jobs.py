@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neurobatch.records import ModelPin, Options, PlannedScan, Result, Source
+from neurobatch.records import ContentLine, ModelPin, Options, PlannedScan, Result, Source
 from storage.ledger import Content
 from storage.names import BatchKey
 from worker.messages import Network
@@ -19,6 +19,7 @@ class Job:
     options: Options
     pins: tuple[ModelPin, ...]
     networks: tuple[Network, ...]  # as pinned, in the same order
+    reuse: bool = False  # whether it may take over an earlier result, and a later scan its
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +28,4 @@ class Judged:
 
     result: Result
     files: Mapping[str, Content]
+    line: ContentLine | None = None  # what the scan holds; None: nobody looked

@@ -88,4 +88,5 @@ class Putting:
 
 
 def _files(waiting: _Waiting) -> ResultFiles:
-    return ResultFiles(waiting.key, waiting.judged.result.scan, waiting.judged.files)
+    judged = waiting.judged
+    return ResultFiles(waiting.key, judged.result.scan, judged.files, judged.line.kept if judged.line else None)

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from neurobatch.codes import Code
 from neurobatch.errors import Refused, ScanFailed, Unavailable
-from neurobatch.records import Attempt, Batch, Counts, Page, PlannedScan, PlanStart, Result, Shard, Source
+from neurobatch.records import Attempt, Batch, ContentLine, Counts, Page, PlannedScan, PlanStart, Result, Shard, Source
 from neurobatch.settings import Settings
 from storage import keys
 from storage.endings import failed_result
@@ -28,7 +28,8 @@ from storage.leases import Leases
 from storage.ledger import Ledger
 from storage.names import BatchKey, page_of_shard
 from storage.progress import Progress
-from worker.jobs import Job
+from storage.reuse import put_contents
+from worker.jobs import Job, Judged
 from worker.messages import Network, Outcome
 from worker.putting import Putting
 from worker.sources import picked
@@ -117,6 +118,7 @@ class Shards:
             ledger.hand_back(key, number, attempt)
             log.info("shard_handed_back batch=%s shard=%d", key.batch, number)
             return
+        put_contents(ledger, key, number, attempted.contents())
         stands = ledger.commit(key, number, results)
         timing = attempted.timing(time.monotonic() - begun)
         harmlessly("timing_not_put", lambda: ledger.put_timing(key, number, attempt.number, timing))
@@ -238,6 +240,7 @@ class _Try:
         self._putting: dict[Future[Any], PlannedScan] = {}  # futures of results
         self._arrived: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()  # of both, once they are done
         self._done: dict[str, Result] = {}
+        self._lines: dict[str, ContentLine] = {}
         self._seconds: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._looked = time.monotonic()  # for the wish to cancel
@@ -279,6 +282,10 @@ class _Try:
         scans = {scan: round(took, 4) for scan, took in sorted(self._seconds.items())}
         return json.dumps({"seconds": round(seconds, 4), "holder": self._desk.holder, "scans": scans}).encode()
 
+    def contents(self) -> tuple[ContentLine, ...]:
+        """What the scans hold that were judged, in plan order."""
+        return tuple(self._lines[scan.id] for scan in self._plan.shard.scans if scan.id in self._lines)
+
     def _networks(self) -> tuple[Network, ...]:
         asked = self._plan.batch.options.engine
         engine = self._desk.settings.engine if asked == "auto" else asked
@@ -301,6 +308,7 @@ class _Try:
             options=plan.batch.options,
             pins=plan.start.models,
             networks=networks,
+            reuse=self._desk.settings.reuse,
         )
         ticket = self._desk.supervisor.judge(job, alone=self._careful)
         self._begun[scan.id] = time.monotonic()
@@ -319,7 +327,10 @@ class _Try:
             log.info("scan_failed batch=%s scan=%s code=%s", self._plan.key.batch, scan.id, error.code)
             self._finish(scan, failed_result(scan, error.code))
             return
-        putting = self._files.put(self._plan.key, outcome.value, ticket.put_away)
+        judged: Judged = outcome.value
+        if judged.line is not None:
+            self._lines[scan.id] = judged.line
+        putting = self._files.put(self._plan.key, judged, ticket.put_away)
         self._putting[putting] = scan
         putting.add_done_callback(self._arrived.put)
 

@@ -7,16 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobatch.errors import ScanFailed
-from neurobatch.records import FileRef, ModelPin
+from neurobatch.records import ContentLine, FileRef, ModelPin
 from neurobatch.version import VERSION
 from pipeline import run
 from pipeline.limits import Limits
 from pipeline.prepare.denoise import warm
 from pipeline.volumes import Volume
-from storage.ledger import Content
+from storage.ledger import Content, Ledger, ResultFiles
+from storage.opening import open_store
+from storage.reuse import find
 from worker.arena import MASK_STEPS, MASKS
 from worker.jobs import Job, Judged
 from worker.messages import Feed, Network, Outcome, Ran, Verdict
+from worker.reuse import content_of, key_of, taken_over
 from worker.sources import Sources, SourcesConfig
 
 NO_ENGINE = "none"  # what the result line of a scan names that no network had to see
@@ -30,12 +33,14 @@ class Context:
 
     sources: Sources
     limits: Limits
+    ledger: Ledger
 
 
 def context(config: SourcesConfig) -> Context:
     """Made once a process, since it holds connections. Before the first scan, so that none waits for a compiler."""
     warm()
-    return Context(sources=Sources(config), limits=config.limits)
+    ledger = Ledger(open_store(config.store, config.s3))
+    return Context(sources=Sources(config, ledger.objects), limits=config.limits, ledger=ledger)
 
 
 def flow(context: Context, job: Job) -> Generator[Feed, tuple[Verdict, ...], Outcome]:
@@ -46,6 +51,12 @@ def flow(context: Context, job: Job) -> Generator[Feed, tuple[Verdict, ...], Out
         Unavailable: a service does not answer.
     """
     volume = run.decode(job.scan.kind, fetched(context.sources, job), context.limits)
+    content = content_of(volume)
+    key = key_of(job, content)
+    earlier = find(context.ledger, job.key.tenant, key) if key is not None else None
+    if earlier is not None:
+        return _taken_over(context, job, ContentLine(scan=job.scan.id, content=content), earlier)
+    line = ContentLine(scan=job.scan.id, content=content, kept=key)
     shown = run.look(volume)
     verdicts: dict[str, Verdict] = {}
     for pinned in _first(job) if shown else ():
@@ -59,7 +70,15 @@ def flow(context: Context, job: Job) -> Generator[Feed, tuple[Verdict, ...], Out
         if segmenter[0][0].name not in verdicts:
             (verdicts[segmenter[0][0].name],) = yield _feed(volume, shown, segmenter)
         maps = _maps(shown, verdicts[segmenter[0][0].name].values)
-    return _outcome(job, run.conclude(job.scan, volume, judged, maps, setting), setting)
+    return _outcome(job, run.conclude(job.scan, volume, judged, maps, setting), setting, line)
+
+
+def _taken_over(context: Context, job: Job, line: ContentLine, earlier: ResultFiles) -> Outcome:
+    """The outcome of an earlier scan as this one's own. Its own earlier try is no other scan's: nothing came of it."""
+    again = (earlier.key, earlier.scan) == (job.key, job.scan.id)
+    line = line.model_copy(update={"kept": earlier.reuse} if again else {"reused": True})
+    conclusion, setting = taken_over(job, earlier, context.limits)
+    return _outcome(job, conclusion, setting, line)
 
 
 def fetched(sources: Sources, job: Job) -> tuple[bytes, ...]:
@@ -86,10 +105,12 @@ def _first(job: Job) -> list[list[Pinned]]:
 
 
 def _feed(volume: Volume, shown: Sequence[int], pinned: Sequence[Pinned]) -> Feed:
-    pin = pinned[0][0]
+    pin, first = pinned[0]
     masks = sum(network.segments for _, network in pinned) * len(shown) * pin.size * pin.size * MASKS
 
     def prepare(index: int) -> NDArray[np.uint8]:
+        if first.prepares is not None:
+            return run.packed(volume, shown[index], pin)
         _, square = next(run.squares(volume, (shown[index],), pin))
         return square
 
@@ -121,7 +142,7 @@ def _maps(shown: Sequence[int], masks: NDArray[np.uint8]) -> Iterator[tuple[int,
         yield index, mask.astype(np.float32) / np.float32(MASK_STEPS)
 
 
-def _outcome(job: Job, conclusion: run.Conclusion, setting: run.Setting) -> Outcome:
+def _outcome(job: Job, conclusion: run.Conclusion, setting: run.Setting, line: ContentLine) -> Outcome:
     files = {name: Content(run.MEDIA_TYPES[name], data) for name, data in conclusion.files.items()}
-    judged = Judged(result=run.succeeded(job.scan, conclusion, setting), files=files)
+    judged = Judged(result=run.succeeded(job.scan, conclusion, setting), files=files, line=line)
     return Outcome(value=judged, size=sum(len(data) for data in conclusion.files.values()))

@@ -452,6 +452,41 @@ class Result(Record):
         return self
 
 
+class ContentLine(Record):
+    """What a judged scan holds: a line of `shards/{n}/contents.jsonl`, put before the shard is committed."""
+
+    SCHEMA: ClassVar[str] = "content"
+
+    scan: ScanId
+    content: Sha256  # over its planes and geometry, as they were read
+    reused: bool = False  # its result was taken over from another scan's
+    kept: Sha256 | None = None  # key of the `Reusable` that was put for it; None: none was
+
+
+class Reusable(Record):
+    """A result that scans with the same pixels, networks and options may take over: `reuse/{tenant}/{key}`.
+
+    It only points: all that tells of a patient stays with the batch, and goes with it.
+    """
+
+    SCHEMA: ClassVar[str] = "reusable"
+
+    batch: BatchId
+    scan: ScanId
+    artifacts: tuple[Artifact, ...]
+
+
+class DuplicateLine(Record):
+    """A scan whose content came before in the same batch: a line of `results/{digest}.duplicates.jsonl`."""
+
+    SCHEMA: ClassVar[str] = "duplicate"
+
+    scan: ScanId
+    path: str
+    first: ScanId  # in plan order
+    first_path: str
+
+
 class Attempt(Record):
     """One try of a shard: `shards/{n}/attempt-{k}`."""
 
@@ -503,9 +538,10 @@ class Counts(Value):
 
 
 class End(Record):
-    """The commit point of a batch: `end.json`."""
+    """The commit point of a batch: `end.json`. Version 2 tells of scans that came before."""
 
     SCHEMA: ClassVar[str] = "end"
+    VERSION: ClassVar[int] = 2
 
     state: BatchState
     code: Code | None = None
@@ -517,6 +553,8 @@ class End(Record):
     results: NamedFile | None = None  # JSON Lines, one result a scan, in plan order
     table: NamedFile | None = None  # the same as CSV
     left_out_list: NamedFile | None = None
+    reused: Annotated[int, Field(ge=0)] = 0  # scans that took over another scan's result
+    duplicates: NamedFile | None = None  # scans whose content came before in the batch; None: there are none
 
 
 class Status(Value):
@@ -533,6 +571,8 @@ class Status(Value):
     counts: Counts  # of scans that are done for good
     live: Counts = Counts()  # judged so far in shards that are not committed; a worker that dies takes its share back
     left_out: Annotated[int, Field(ge=0)]
+    reused: Annotated[int, Field(ge=0)] = 0  # scans that took over another's result; told when the batch has ended
+    duplicates: Annotated[int, Field(ge=0)] = 0  # scans whose content came before in the batch; likewise
     cancelling: bool = False
     warnings: tuple[Code, ...] = ()
     disclaimer: str

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         Field(ge=0, le=1, description="the site's own threshold: probability from which a scan is positive where a "
               "batch names none; results say so; default: each network's own, as its card says"),
     ] = None  # fmt: skip
+    reuse: Annotated[
+        bool,
+        Field(description="take over the result of an earlier scan of the tenant whose pixels, networks and options "
+              "are the same"),
+    ] = True  # fmt: skip
     decoders: Annotated[int | None, Field(ge=1, le=256, description="decoder processes; default: one a core")] = None
     device_batch: Annotated[int, Field(ge=1, le=1024, description="slices a network call")] = 16
     arena: Annotated[int, Field(ge=16 * MIB, description="bytes of shared memory for prepared slices")] = 256 * MIB

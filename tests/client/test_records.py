@@ -16,8 +16,10 @@ from neurobatch.records import (
     BatchState,
     Cancel,
     ClassifierVerdict,
+    ContentLine,
     Counts,
     Cursor,
+    DuplicateLine,
     End,
     Extent,
     FileRef,
@@ -36,6 +38,7 @@ from neurobatch.records import (
     PlanStart,
     Record,
     Result,
+    Reusable,
     RootSource,
     ScanKind,
     ScanState,
@@ -148,7 +151,12 @@ EXAMPLES: list[Record] = [
         results=NAMED,
         table=NAMED,
         left_out_list=NAMED,
+        reused=1,
+        duplicates=NAMED,
     ),
+    ContentLine(scan=SCAN.id, content=SHA, kept="cd" * 32),
+    Reusable(batch=ID, scan=SCAN.id, artifacts=RESULT.artifacts),
+    DuplicateLine(scan=SCAN.id, path="copy.png", first=SCAN.id, first_path="first.png"),
 ]
 
 
@@ -162,6 +170,11 @@ def test_each_record_has_the_bytes_that_were_promised(record: Record) -> None:
 def test_a_plan_that_was_started_before_there_were_rules_for_series_goes_on() -> None:
     old = PlanStart.load((GOLDEN / "plan-start-1.json").read_bytes())
     assert [pin.series for pin in old.models] == [None]
+
+
+def test_a_batch_that_ended_before_duplicates_were_told_can_be_read() -> None:
+    old = End.load((GOLDEN / "end-1.json").read_bytes())
+    assert (old.reused, old.duplicates) == (0, None)
 
 
 def test_every_kind_of_record_has_a_golden_file() -> None:

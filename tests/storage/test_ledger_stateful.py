@@ -16,6 +16,7 @@ from neurobatch.errors import Broken, Missing, Refused
 from neurobatch.records import (
     Batch,
     BatchState,
+    ContentLine,
     Counts,
     Cursor,
     End,
@@ -31,10 +32,10 @@ from neurobatch.records import (
     Shard,
     load_lines,
 )
-from storage import names
+from storage import names, reuse
 from storage.endings import Work, abandon, cancel, delete, finalise, line_of, survey
 from storage.gc import sweep
-from storage.ledger import Content, Ledger
+from storage.ledger import Content, Ledger, ResultFiles
 from storage.memory import Memory
 from storage.names import BatchKey
 from storage.objects import Objects
@@ -114,12 +115,17 @@ def work(key: BatchKey, shard: int, objects: Objects) -> None:
     if not found or ledger.results(key, shard) is not None or ledger.cancelling(key):
         return
     ledger.begin(key, shard, "worker", NOW)
-    results = []
+    results, lines = [], []
     for scan in found[0].scans:
-        files = {"report.json": Content("application/json", scan.path.encode())}
-        artifacts = ledger.put_artifacts(key, scan.id, files)
+        content = hashlib.sha256(scan.path.encode()).hexdigest()  # so that both batches hold the same scans
+        earlier = reuse.find(ledger, key.tenant, content)
+        files = earlier.files if earlier else {"report.json": Content("application/json", scan.path.encode())}
+        kept = None if earlier else content
+        artifacts = ledger.put_results_files([ResultFiles(key, scan.id, files, kept)])[0]
         line = line_of(scan, state=ScanState.SUCCEEDED)
         results.append(line.model_copy(update={"artifacts": artifacts}))
+        lines.append(ContentLine(scan=scan.id, content=content, kept=kept, reused=earlier is not None))
+    reuse.put_contents(ledger, key, shard, lines)
     ledger.commit(key, shard, results)
 
 
@@ -255,6 +261,7 @@ class LedgerUnderFire(RuleBasedStateMachine):
             for artifact in result.artifacts:
                 held = self.store.get(names.artifact(key, result.scan, digest, artifact.name))
                 assert hashlib.sha256(held).hexdigest() == artifact.sha256
+                assert held == result.path.encode(), "another scan's result was taken over"
         if end.state is BatchState.COMPLETED:
             assert {result.path for result in results} == {file for file in FILES if is_scan(file)}
             assert end.left_out == sum(not is_scan(file) for file in FILES)
@@ -274,7 +281,10 @@ class LedgerUnderFire(RuleBasedStateMachine):
                 known, end = self.ledger.known(key), self.ledger.end(key)
                 assert (known is None) == (end is None)
         self.an_ended_batch_has_one_line_for_each_scan()
-        sweep(self.ledger, "local", datetime.now(UTC) + LATER)
+        for _ in range(2):  # files first, then what points to them
+            sweep(self.ledger, "local", datetime.now(UTC) + LATER)
+        for stored in self.store.list(names.reusables_prefix("local")):
+            assert reuse.find(self.ledger, "local", stored.name.rpartition("/")[2]), "it points nowhere"
         for key in self.deleted:
             if self.ledger.known(key) is None:
                 assert list(self.store.list(key.prefix)) == []

@@ -115,7 +115,8 @@ class Machine:
         """The variables of a service, and a home of its own as its container has one."""
         given = {name: self.here(str(value)) for name, value in self.services[service].get("environment", {}).items()}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {"PATH": path, "NEUROBATCH_HOME": str(self.folder / f"home-{service}"), **given}
+        kept = {"NEUROBATCH_HOME": str(self.folder / f"home-{service}"), "NEUROBATCH_REUSE": "false"}
+        return {"PATH": path, **kept, **given}  # what is sent again is to be judged again, and disturbed meanwhile
 
     def up(
         self, service: str, ready: Callable[[], bool], *, name: str = "", patience: float = 10
