@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 
+from deploy.local.gateway import LocalGateway
+from neurobatch.client import Client
+from neurobatch.gateway import Gateway
 from neurobatch.settings import load_settings
 from storage.objects import S3Options
+from tests.api.wired import Bench
 from tests.servers import ceph as ceph_server
 from tests.servers import redis as redis_servers
 from tests.servers import seaweed as seaweed_server
@@ -126,3 +131,13 @@ def redis_url(request: pytest.FixtureRequest) -> str:
     """An empty Redis: the test runs on Valkey and on Debian's redis-server."""
     server = "_valkey" if request.param == "valkey" else "_redis_server"
     return _emptied(request.getfixturevalue(server))
+
+
+@pytest.fixture(params=["http", "local"])
+def gateway(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Gateway]:
+    """Both ways to a batch of a room's own `bench`: over HTTP and from the store."""
+    if request.param == "local":
+        yield LocalGateway(bench.ledger, "local")
+    else:
+        with Client("http://127.0.0.1", transport=httpx.WSGITransport(bench.app)) as client:
+            yield client

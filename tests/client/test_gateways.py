@@ -1,13 +1,11 @@
 """One conformance class for both gateways: what the command line shows is the same over HTTP and from the store."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from api.intake import Upload, Wish
-from deploy.local.gateway import LocalGateway
 from neurobatch.client import Client
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, Refused, Unavailable
@@ -26,15 +24,6 @@ NO_BATCH = "01890a5d-ac96-774b-bcce-b302099a8057"
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(Memory(), Settings(home=tmp_path / "home"))
-
-
-@pytest.fixture(params=["http", "local"])
-def gateway(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Gateway]:
-    if request.param == "local":
-        yield LocalGateway(bench.ledger, "local")
-    else:
-        with Client("http://127.0.0.1", transport=httpx.WSGITransport(bench.app)) as client:
-            yield client
 
 
 def running_batch(bench: Bench, *, shards: int = 3) -> BatchKey:

@@ -1,12 +1,10 @@
 """A finished batch against a site's own labels, over both gateways."""
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import nibabel
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from deploy.local.gateway import LocalGateway
 from models.comparing import compare
 from models.labels import Label, plain_path, read_labels
 from models.matching import match
-from neurobatch.client import Client
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
 from neurobatch.gateway import Gateway
@@ -36,15 +33,6 @@ NIFTI: Any = nibabel.Nifti1Image  # which has no types
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(Memory(), Settings(home=tmp_path / "home"))
-
-
-@pytest.fixture(params=["http", "local"])
-def gateway(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Gateway]:
-    if request.param == "local":
-        yield LocalGateway(bench.ledger, "local")
-    else:
-        with Client("http://127.0.0.1", transport=httpx.WSGITransport(bench.app)) as client:
-            yield client
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
