@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}  # for programs with Keras in them
 TAIL = 8  # lines of what it said on standard error that are shown when it died
 STOP_SECONDS = 10.0
 

@@ -69,14 +69,14 @@ def carrying(scans: int, rounds: int) -> Report:
     )
 
 
-def carry(up: Served, root: str, scans: int) -> Carried:
+def carry(up: Served, root: str, scans: int, options: Options = OPTIONS) -> Carried:
     """One batch, watched through the API as a client would."""
     begun, planned, first = time.monotonic(), 0.0, 0.0
     used = cpu_seconds()
     waits: list[float] = []
     most = Memory()
     with client(up) as http:
-        key = hand_over(http, up, root)
+        key = hand_over(http, up, root, options)
         accepted = time.monotonic() - begun
         while up.ledger.end(key) is None:
             up.check()
@@ -108,9 +108,9 @@ def client(up: Served) -> httpx.Client:
     return httpx.Client(base_url=f"{up.url}/v1/batches", timeout=60.0)
 
 
-def hand_over(http: httpx.Client, up: Served, root: str) -> BatchKey:
+def hand_over(http: httpx.Client, up: Served, root: str, options: Options = OPTIONS) -> BatchKey:
     """Submit all that lies below a root. Raises `Broken` where the API does not accept it."""
-    answered = http.post("", json={"sources": [{"root": root}], "options": OPTIONS.model_dump(mode="json")})
+    answered = http.post("", json={"sources": [{"root": root}], "options": options.model_dump(mode="json")})
     if answered.status_code != 202:
         raise Broken(Code.INTERNAL, f"The API answered {answered.status_code}.")
     return BatchKey(up.settings.tenant, answered.json()["id"])

@@ -1,6 +1,5 @@
 """The commands: `python -m bench COMMAND`."""
 
-import shutil
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -82,11 +81,15 @@ def task_options(scans: int, rounds: int) -> Callable[[Any], Any]:
 @bench.command()
 @reporting
 @task_options(scans=120, rounds=3)
-def throughput(task: Task) -> Report:
-    """HTTP upload to last result, against a loop with Keras's `predict`."""
+@click.option(
+    "--peer", "peers", multiple=True, type=click.Choice(["loop", "celery", "tf-data", "ray"]),
+    help="Which peer; default: all. For ray an environment of its own is made in runs/peers.",
+)  # fmt: skip
+def throughput(task: Task, peers: tuple[str, ...]) -> Report:
+    """HTTP upload to last result, against what one would write instead."""
     from bench.throughput import throughput as measure
 
-    return measure(task)
+    return measure(task, peers)
 
 
 @bench.command()
@@ -132,6 +135,26 @@ def queue(scans: int, rounds: int, by_reference: int | None) -> Report:
 
 @bench.command()
 @reporting
+@click.option(
+    "--workers", multiple=True, type=click.IntRange(1, 64), default=(1, 2, 4, 8), show_default=True,
+    help="How many; give it several times, from few to many.",
+)  # fmt: skip
+@click.option("--batches", type=click.IntRange(min=1), default=30, show_default=True,
+              help="Device batches for each worker.")  # fmt: skip
+@click.option("--wait", type=click.FloatRange(min=0), default=1.0, show_default=True,
+              help="Seconds that the network takes for one.")  # fmt: skip
+@click.option("--slices", type=click.Choice(["1", "2", "4", "8", "16", "32"]), default="32", show_default=True,
+              help="Of a scan; 1: pictures, which cost most beside the network.")  # fmt: skip
+@rounds_option(1)
+def scale(workers: tuple[int, ...], batches: int, wait: float, slices: str, rounds: int) -> Report:
+    """Throughput against the number of workers, whose network is a timed wait."""
+    from bench.scaling import scaling as measure
+
+    return measure(workers, batches, rounds, slices=int(slices), wait=wait)
+
+
+@bench.command()
+@reporting
 @click.option("--pictures", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures a round.")
 @click.option("--network", "only", multiple=True, help="Which network; default: all.")
 @rounds_option(3)
@@ -160,12 +183,12 @@ def denoise(repeats: int, rounds: int) -> Report:
 )  # fmt: skip
 @click.option("--docs", type=click.Path(file_okay=False, path_type=Path), default=DOCS, help="The folder of documents.")
 def write_page(source: Path | None, docs: Path) -> None:
-    """Write docs/benchmarks.md from the reports in docs/benchmarks."""
+    """Write docs/benchmarks.md, with its plots, from the reports in docs/benchmarks."""
     from bench.page import page, reports
 
     kept = docs / "benchmarks"
     kept.mkdir(parents=True, exist_ok=True)
-    for file in sorted(source.glob("*.json")) if source else []:
-        shutil.copyfile(file, kept / file.name)
+    for report in [*reports(kept), *(reports(source) if source else [])]:
+        report.write(kept)
     (docs / "benchmarks.md").write_text(page(reports(kept)), encoding="utf-8")
     click.echo(f"{click.format_filename(docs / 'benchmarks.md')} is written")

@@ -3,13 +3,12 @@
 from contextlib import ExitStack
 from functools import partial
 
-from bench.asking import Program
+from bench.asking import QUIET, Program
 from bench.machine import this_machine
 from bench.ratios import Rounds, alternate
 from bench.report import Report, Row
 from bench.served import engines_cache
 from bench.task import Measurement
-from bench.throughput import QUIET
 from models.registry import networks
 
 BATCHES = (1, 16)

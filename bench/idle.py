@@ -1,9 +1,12 @@
-"""A worker whose network does nothing: `python -m bench.idle`, what `bench queue` measures everything else with.
+"""A worker whose network does nothing: what `bench queue` and `bench scale` measure everything else with.
 
-It fetches, decodes, prepares and commits as any worker; every scan is without a tumour, so nothing is drawn.
+`python -m bench.idle [SECONDS]`: so long the network waits for each device batch, as if it computed. The worker
+fetches, decodes, prepares and commits as any worker; every scan is without a tumour, so nothing is drawn.
 """
 
 import signal
+import sys
+import time
 from types import FrameType
 
 import numpy as np
@@ -21,8 +24,8 @@ NO_TUMOUR = -8.0  # logit
 RAN = Ran(engine="timed", precision="float32", processor="none")
 
 
-def loader(_: object) -> Loader:
-    """Networks that answer at once."""
+def loader(seconds: float) -> Loader:
+    """Networks that answer after so many seconds, whatever they are shown."""
 
     def load(network: Network, batch: int) -> tuple[Runs, Ran]:
         shape = (batch, network.size, network.size, 2) if network.segments else (batch, network.numbers)
@@ -31,6 +34,7 @@ def loader(_: object) -> Loader:
             said[:, 0] = NO_TUMOUR
 
         def run(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+            time.sleep(seconds)
             return said
 
         return run, RAN
@@ -38,11 +42,12 @@ def loader(_: object) -> Loader:
     return load
 
 
-def main() -> None:
+def main(seconds: float) -> None:
     """Work until told to stop."""
     settings = load_settings()
     log_to_stderr(settings.log_level)
-    running = Worker(settings, Stages(load="bench.idle:loader", context_settings=SourcesConfig.of(settings)))
+    stages = Stages(load="bench.idle:loader", load_settings=seconds, context_settings=SourcesConfig.of(settings))
+    running = Worker(settings, stages)
 
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -54,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)

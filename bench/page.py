@@ -6,15 +6,16 @@ from pathlib import Path
 from bench.report import Report, number, ratio, spread
 
 MADE = "<!-- made by `python -m bench page` from the files in `benchmarks/`; do not edit -->"
-ORDER = ("throughput", "limit", "stages", "queue", "engines", "denoise")
+ORDER = ("throughput", "limit", "stages", "series", "queue", "scale", "engines", "denoise")
 HEAD = f"""# Benchmarks
 {MADE}
 
 Each table is one run of one command, and what it compares was measured in turn in that run (A B A B): ratios hold where
-other machines give other times. All scans are phantoms, so anybody can repeat it:
+other machines give other times. All scans are phantoms, so anybody can repeat it (`make bench ARGS="throughput --help"`
+tells the options):
 
 ```sh
-make bench ARGS=throughput          # also: limit, stages, queue, engines, denoise; --help tells their options
+make bench ARGS=throughput                 # also: limit, stages, series, queue, scale, engines, denoise
 make bench ARGS="page --from runs/bench"   # this page, from the reports that the commands left in runs/bench
 ```
 """
@@ -48,7 +49,9 @@ def _section(report: Report) -> str:
         f"| {row.name} | {number(row.median)} {row.unit} | {spread(row, report.rounds)} | {ratio(row)} |"
         for row in report.rows
     ]
-    lines += ["", *(f"{note}  " for note in report.notes)]
+    lines += [f"| {name} | {reason} | | |" for name, reason in report.absent.items()]
+    lines += ["", f"![{report.title}](benchmarks/{report.name}.svg)", ""]
+    lines += [f"{note}  " for note in report.notes]
     asked = ", ".join(f"{name} {value}" for name, value in report.sizes.items())
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())

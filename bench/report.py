@@ -5,14 +5,16 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from bench.machine import Machine
+from bench.plot import draw
 from bench.ratios import times_as_fast
 from neurobatch.records import Value
 
-RATES = frozenset({"scans/s"})  # units in which more is better
+RATES = frozenset({"scans/s", "slices/s"})  # units in which more is better
 
 
 class Row(Value):
@@ -24,6 +26,7 @@ class Row(Value):
     low: float  # smallest of a round
     high: float  # largest of a round
     ratio: float | None = None  # as the report says
+    at: int | None = None  # how many of what is counted, where the rows are points of a curve
 
     @classmethod
     def of(cls, name: str, unit: str, values: Sequence[float], base: Sequence[float] | None = None) -> "Row":
@@ -41,6 +44,7 @@ class Report(Value):
     ratio: str  # what the column of ratios says
     sizes: dict[str, str | int | float]  # what was asked for
     rows: tuple[Row, ...]
+    absent: dict[str, str] = Field(default_factory=dict)  # what has no figure, and why
     notes: tuple[str, ...] = ()
     rounds: int
     seconds: float  # that it took, preparations included
@@ -48,10 +52,11 @@ class Report(Value):
     machine: Machine
 
     def write(self, folder: Path) -> Path:
-        """Put it into `folder` as JSON, written over where it is there."""
+        """Put it into `folder` as JSON and as a plot, written over where they are there; gives the JSON's path."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.name}.json"
         file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        draw(self.title, self.ratio, self.rows, file.with_suffix(".svg"))
         return file
 
     def show(self, console: Console) -> None:
@@ -63,6 +68,8 @@ class Report(Value):
             table.add_column(name, justify="right")
         for row in self.rows:
             table.add_row(row.name, f"{number(row.median)} {row.unit}", spread(row, self.rounds), ratio(row))
+        for name, reason in self.absent.items():
+            table.add_row(name, reason, "", "")
         console.print(table)
         for note in self.notes:
             console.print(note, highlight=False)

@@ -1,6 +1,6 @@
 """The scans of a measurement: phantoms, so that anybody can repeat it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import repeat
@@ -20,24 +20,34 @@ def pictures(folder: Path, count: int, *, round_number: int = 0, side: int = SID
 
     8 bits, since there is one way only to read them: peers and neurobatch must see the same pixels.
     """
-    wanted = [replace(order, deep=False) for order in _orders(count, SEED + round_number, side)]
-    folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(min(usable_cores(), count), mp_context=get_context("spawn")) as pool:
-        list(pool.map(_write, repeat(folder), wanted, chunksize=4))
-    return tuple(folder / order.name for order in wanted)
+    orders = _orders(count, Kind.PICTURE, SEED + round_number, side, 1)
+    return _made(folder, [replace(order, deep=False) for order in orders])
 
 
-def copies(folder: Path, count: int, *, side: int, distinct: int = 8) -> None:
-    """Put `count` pictures into `folder`, of which only `distinct` differ."""
-    firsts = pictures(folder, min(distinct, count), side=side)
-    contents = [(path.read_bytes(), path.suffix) for path in firsts]
+def volumes(folder: Path, count: int, *, slices: int, side: int) -> tuple[Path, ...]:
+    """Make `count` NIfTI volumes of so many slices, every second with a tumour."""
+    return _made(folder, list(_orders(count, Kind.NIFTI, SEED, side, slices)))
+
+
+def copies(folder: Path, count: int, *, side: int, slices: int = 1, distinct: int = 8) -> None:
+    """Put `count` scans into `folder`, of which only `distinct` differ: pictures, or volumes of several slices."""
+    few = min(distinct, count)
+    firsts = pictures(folder, few, side=side) if slices == 1 else volumes(folder, few, slices=slices, side=side)
+    contents = [(path.read_bytes(), "".join(path.suffixes)) for path in firsts]
     for index in range(count - len(firsts)):
         content, suffix = contents[index % len(contents)]
         (folder / f"copy_{index:07d}{suffix}").write_bytes(content)
 
 
-def _orders(count: int, seed: int, side: int) -> Iterator[Order]:
-    return catalogue.orders(count=count, seed=seed, kind=Kind.PICTURE, lesions=0.5, look=None, size=side, slices=20)
+def _made(folder: Path, wanted: Sequence[Order]) -> tuple[Path, ...]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(min(usable_cores(), len(wanted)), mp_context=get_context("spawn")) as pool:
+        list(pool.map(_write, repeat(folder), wanted, chunksize=4))
+    return tuple(folder / order.name for order in wanted)
+
+
+def _orders(count: int, kind: Kind, seed: int, side: int, slices: int) -> Iterator[Order]:
+    return catalogue.orders(count=count, seed=seed, kind=kind, lesions=0.5, look=None, size=side, slices=slices)
 
 
 def _write(folder: Path, order: Order) -> None:

@@ -19,8 +19,11 @@ from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.records import End, Options, Result
 from neurobatch.settings import PREFIX, Settings, load_settings
+from storage.broker import connect
+from storage.leases import Leases
 from storage.ledger import Ledger
 from storage.names import BatchKey
+from storage.presence import workers as present
 
 HOST = "127.0.0.1"
 LOOK_SECONDS = 0.01  # between two looks for what is waited for
@@ -46,9 +49,15 @@ class Served:
 
     settings: Settings
     url: str
+    broker: str  # its URL
     ledger: Ledger
-    worker: Process
+    workers: tuple[Process, ...]
     api: Process
+
+    @property
+    def worker(self) -> Process:
+        """The first one."""
+        return self.workers[0]
 
     def judge(self, paths: Sequence[Path], options: Options) -> Handled:
         """Upload files as one batch and wait for its end.
@@ -83,20 +92,29 @@ class Served:
 
     def check(self) -> None:
         """Raise `Broken` where a process has died."""
-        self.worker.check()
-        self.api.check()
+        for process in (*self.workers, self.api):
+            process.check()
 
 
 @contextmanager
-def served(home: Path, *, roots: Mapping[str, Path] | None = None, worker: Sequence[str] = ()) -> Iterator[Served]:
+def served(
+    home: Path,
+    *,
+    roots: Mapping[str, Path] | None = None,
+    worker: Sequence[str] = (),
+    workers: int = 1,
+    fields: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
     """Start a stack in `home`, whose API may read `roots`; stopped afterwards.
 
-    `worker`: the command of another worker than `neurobatch worker`.
+    `worker`: the command of another worker than `neurobatch worker`; `workers`: how many of those; `fields`: settings
+    that the measurement wants.
     """
     own = load_settings()
-    fields = {name: getattr(own, name) for name in KEPT}
-    given = {name: str(value) for name, value in fields.items() if value is not None}
+    kept = {name: getattr(own, name) for name in KEPT}
+    given = {name: str(value) for name, value in kept.items() if value is not None}
     given |= {
+        **(fields or {}),
         "home": str(home),
         "engines": "" if worker else str(engines_cache()),
         "reuse": "false" if worker else "",  # another worker's scans are copies of a few
@@ -108,9 +126,15 @@ def served(home: Path, *, roots: Mapping[str, Path] | None = None, worker: Seque
         stack = held.enter_context(Stack(settings))
         port = free_port(HOST, 0)
         api = stack.start_api(HOST, port)
-        process = stack.start_worker() if not worker else _other(worker, stack, held)
-        url = f"http://{HOST}:{port}"
-        up = Served(settings=settings, url=url, ledger=open_ledger(settings), worker=process, api=api)
+        others = tuple(_other(worker, number, stack, held) for number in range(workers)) if worker else ()
+        up = Served(
+            settings=settings,
+            url=f"http://{HOST}:{port}",
+            broker=stack.broker,
+            ledger=open_ledger(settings),
+            workers=others or (stack.start_worker(),),
+            api=api,
+        )
         _wait(up)
         yield up
 
@@ -139,23 +163,28 @@ def environment(fields: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _other(command: Sequence[str], stack: Stack, held: ExitStack) -> Process:
+def _other(command: Sequence[str], number: int, stack: Stack, held: ExitStack) -> Process:
     env = {f"{PREFIX}BROKER": stack.broker}
-    log = stack.settings.home / "logs" / "worker.log"
+    log = stack.settings.home / "logs" / f"worker-{number}.log"
     process = Process("worker", [sys.executable, *command], log=log, env=env)
     held.callback(process.stop, STOP_SECONDS)
     return process
 
 
 def _wait(up: Served) -> None:
+    """Until the API says that it is ready, and every worker takes work."""
     until = time.monotonic() + READY_SECONDS
-    while True:
-        up.check()
-        try:
-            if httpx.get(f"{up.url}/readyz", timeout=5.0).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        if time.monotonic() > until:
-            raise Broken(Code.INTERNAL, f"The stack was not ready in {READY_SECONDS:.0f} s.")
-        time.sleep(0.1)
+    with connect(up.broker) as broker:
+        leases = Leases(broker)
+        while not (_ready(up.url) and present(leases) >= len(up.workers)):
+            up.check()
+            if time.monotonic() > until:
+                raise Broken(Code.INTERNAL, f"The stack was not ready in {READY_SECONDS:.0f} s.")
+            time.sleep(0.1)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5.0).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -37,6 +37,7 @@ LOCKS = (
     Lock("api.txt", groups=("api",), server=False),
     Lock("gpu.txt", extras=("gpu",)),
     Lock("dev.txt", groups=("dev",)),
+    Lock("peers.txt", groups=("peers",), server=False),
 )
 
 

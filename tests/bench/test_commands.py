@@ -24,11 +24,14 @@ def ratios(report: Report) -> dict[str, float | None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_throughput_compares_with_the_loop_on_the_same_scans(tmp_path: Path) -> None:
-    report = run(tmp_path, "throughput", "--scans", "6", "--rounds", "1")
-    assert set(ratios(report)) == {"neurobatch", "loop, Keras predict"}
-    assert ratios(report)["loop, Keras predict"] == 1.0
-    assert "found the same in 6 of 6 scans" in " ".join(report.notes)
+def test_throughput_compares_with_peers_on_the_same_scans(tmp_path: Path) -> None:
+    peers = ("loop, Keras predict", "Celery, one task a picture", "tf.data, predict in batches")
+    asked = ("--peer", "loop", "--peer", "celery", "--peer", "tf-data")
+    report = run(tmp_path, "throughput", "--scans", "6", "--rounds", "1", *asked)
+    assert set(ratios(report)) == {"neurobatch", *peers}
+    assert ratios(report)["neurobatch"] == 1.0
+    assert report.absent == {}
+    assert all(f"{peer}: 6" in " ".join(report.notes) for peer in peers)
 
 
 @pytest.mark.slow
@@ -72,6 +75,17 @@ def test_many_scans_by_reference_are_watched_until_they_are_planned(tmp_path: Pa
         1100 / figures["planned and queued, s"], rel=0.01
     )
     assert figures["largest process, MiB"] >= figures["supervisor after 1,000 results, MiB"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_scale_compares_numbers_of_workers(tmp_path: Path) -> None:
+    asked = ("--workers", "1", "--workers", "2", "--batches", "2", "--wait", "0.1", "--slices", "8")
+    report = run(tmp_path, "scale", *asked)
+    assert [(row.name, row.at) for row in report.rows] == [("1 worker", 1), ("2 workers", 2)]
+    assert ratios(report)["1 worker"] == 1.0
+    assert ratios(report)["2 workers"] == pytest.approx(report.rows[1].median / report.rows[0].median / 2, rel=0.01)
+    assert max(row.median for row in report.rows) < 2 * 32 / 0.1  # no worker is faster than its network
 
 
 @pytest.mark.slow

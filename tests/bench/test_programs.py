@@ -6,18 +6,11 @@ from pathlib import Path
 import pytest
 
 from bench.asking import Program
-from bench.peers.loop import label
 from bench.served import environment
-from models.registry import Network, networks
 from neurobatch.errors import Broken
 from neurobatch.settings import load_settings
 
 ECHO = "from bench.asking import answer\nprint('noise')\nanswer(lambda: lambda **said: (print('more'), said)[1])"
-
-
-def network(name: str, **changed: float) -> Network:
-    fields = {**vars(networks()["mobilenet"]), "name": name, "threshold": 0.5, "review_low": 0.5, "review_high": 0.5}
-    return Network(**{**fields, **changed})
 
 
 def test_a_program_answers_what_it_is_asked_whatever_it_prints() -> None:
@@ -39,13 +32,3 @@ def test_a_users_settings_stay_out_of_a_measurement(monkeypatch: pytest.MonkeyPa
     with environment({"home": str(tmp_path)}):
         assert load_settings().store_url == (tmp_path / "store").as_uri()
     assert load_settings().store == "s3://bucket"
-
-
-@pytest.mark.parametrize(("said", "expected"), [((0.9,), "tumour"), ((0.1,), "no_tumour"), ((0.5,), "tumour")])
-def test_the_loop_judges_as_neurobatch_does(said: tuple[float, ...], expected: str) -> None:
-    assert label([network("mobilenet")], list(said)) == expected
-
-
-def test_the_loop_asks_for_review_within_the_band_and_where_classifiers_disagree() -> None:
-    assert label([network("mobilenet", review_low=0.4, review_high=0.6)], [0.45]) == "needs_review"
-    assert label([network("mobilenet"), network("resnet50v2")], [0.9, 0.2]) == "needs_review"

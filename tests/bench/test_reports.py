@@ -61,13 +61,40 @@ def test_the_page_has_a_section_for_each_report_in_order() -> None:
     assert "| ours | 40.5 scans/s | 40–41 | 8.10 |" in text
 
 
+def test_what_has_no_figure_stands_in_table_and_page_with_the_reason() -> None:
+    without = REPORT.model_copy(update={"absent": {"theirs": "not installed: no space left"}})
+    assert "not installed: no space left" in shown(without)
+    assert "| theirs | not installed: no space left | | |" in page([without])
+
+
+def test_a_report_is_drawn_as_bars_of_its_ratios(tmp_path: Path) -> None:
+    REPORT.write(tmp_path)
+    plot = (tmp_path / "throughput.svg").read_text()
+    assert all(text in plot for text in (REPORT.title, REPORT.ratio, "ours", ">8.1<"))
+
+
+def test_points_of_a_curve_are_drawn_as_one_beside_the_line(tmp_path: Path) -> None:
+    points = [Row.of(f"{n} workers", "scans/s", [10.0 * n]).model_copy(update={"at": n}) for n in (1, 2)]
+    REPORT.model_copy(update={"rows": tuple(points)}).write(tmp_path)
+    plot = (tmp_path / "throughput.svg").read_text()
+    assert all(text in plot for text in ("linear", "2 workers", "scans/s"))
+
+
+def test_equal_reports_are_drawn_in_equal_bytes(tmp_path: Path) -> None:
+    first = REPORT.write(tmp_path / "first").with_suffix(".svg").read_bytes()
+    assert REPORT.write(tmp_path / "second").with_suffix(".svg").read_bytes() == first
+
+
 def test_the_command_takes_reports_over_and_writes_the_page(tmp_path: Path) -> None:
     REPORT.write(tmp_path / "runs")
     done = CliRunner().invoke(bench, ["page", "--from", str(tmp_path / "runs"), "--docs", str(tmp_path / "docs")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "docs" / "benchmarks.md").read_text() == page([REPORT])
+    assert (tmp_path / "docs" / "benchmarks" / "throughput.svg").exists()
 
 
 def test_the_page_of_this_repository_is_what_its_reports_say() -> None:
     docs = ROOT / "docs"
-    assert (docs / "benchmarks.md").read_text() == page(reports(docs / "benchmarks"))
+    found = reports(docs / "benchmarks")
+    assert (docs / "benchmarks.md").read_text() == page(found)
+    assert all((docs / "benchmarks" / f"{report.name}.svg").exists() for report in found)

@@ -42,6 +42,10 @@ def test_no_package_has_two_versions_in_two_locks() -> None:
     assert set(pins(lock.HERE / "api.txt")) - everything == set()
     assert everything - set(pins(lock.HERE / "gpu.txt")) == set()
     assert everything - set(pins(lock.HERE / "dev.txt")) == set()
+    beside = {pin.partition(" ;")[0] for pin in pins(lock.HERE / "peers.txt")}
+    versions = {pin.partition(" ;")[0] for pin in everything}
+    shared = {pin.partition("==")[0] for pin in versions}
+    assert {pin for pin in beside if pin.partition("==")[0] in shared} - versions == set()
 
 
 def test_the_image_of_the_api_holds_no_heavy_library() -> None:
