@@ -19,10 +19,14 @@ from phantom.scanner import to_uint8
 from phantom.sequences import Look
 from pipeline.prepare.contrast import stretch
 from pipeline.prepare.denoise import SEARCH, STRENGTH, denoise
+from pipeline.prepare.profiles import prepare
 
 Plane = NDArray[np.uint8]
 
 OPENCV, OURS, CONTRAST = "OpenCV", "neurobatch", "contrast"
+PROFILE, FITTED = "nlm-clahe", 224  # px of the network's square
+ONE_BY_ONE, BATCHED = f"{PROFILE}, grey, kernels", f"{PROFILE}, grey, batch operations"
+BATCH = 8
 WIDE = 21  # px: OpenCV's own default of the search window
 
 
@@ -30,6 +34,7 @@ def denoising(repeats: int, rounds: int, side: int = SIDE) -> Report:
     """Time each kernel on one grey and one colour slice, in turn."""
     begun = Measurement()
     kernels = {name: _timed(kernel, plane, repeats) for name, (kernel, plane) in _kernels(side).items()}
+    kernels |= _whole_profile(side, repeats)
     with one_thread():
         for measure in kernels.values():
             measure(0)
@@ -43,13 +48,16 @@ def denoising(repeats: int, rounds: int, side: int = SIDE) -> Report:
         notes=(
             f"neurobatch takes {_shares(found)} of OpenCV's time; grey levels are the same.",
             f"The profile nlm-clahe takes a window of {SEARCH} px, and a grey slice as the one plane that it is.",
+            f"Batch operations, here in batches of {BATCH} on the processor, are for GPUs: no other worker runs them.",
         ),
         rounds=rounds,
     )
 
 
 def _base(name: str, found: Mapping[str, Rounds]) -> Rounds | None:
-    """OpenCV on the same slice with the same window; contrast has nothing to be compared with here."""
+    """OpenCV on the same slice with the same window; contrast and profile have nothing to be compared with there."""
+    if name.startswith(PROFILE):
+        return found[ONE_BY_ONE]
     return None if name.startswith(CONTRAST) else found[name.replace(OURS, OPENCV)]
 
 
@@ -90,6 +98,29 @@ def _kernels(side: int) -> dict[str, tuple[Callable[[Plane], Any], Plane]]:
             f"{OURS}, colour, window {search}": (ours, colour),
         }
     return kernels | {f"{CONTRAST}, grey": (stretch, grey), f"{CONTRAST}, colour": (stretch, colour)}
+
+
+def _whole_profile(side: int, repeats: int) -> dict[str, Callable[[int], float]]:
+    """A grey slice prepared by a decoder's way, and by the batch operations: time of all cores together, a slice."""
+    import tensorflow as tf
+
+    from models.prepare.profiles import Preparation
+
+    grey, _ = slices(side)
+    batched = tf.function(Preparation(PROFILE, channels=1, side=FITTED))
+    planes = tf.constant(np.repeat(grey[None, :, :, None], BATCH, axis=0))
+    sizes, boxes = (tf.constant([[length, length]] * BATCH, tf.float32) for length in (side, FITTED))
+    return {
+        ONE_BY_ONE: _timed(functools.partial(prepare, profile=PROFILE, size=FITTED), grey, repeats),
+        BATCHED: lambda _: _processor_ms(lambda: batched(planes, sizes, boxes).numpy()) / BATCH,
+    }
+
+
+def _processor_ms(run: Callable[[], Any]) -> float:
+    """Time that all threads of this process had a core."""
+    begun = time.process_time()
+    run()
+    return 1000 * (time.process_time() - begun)
 
 
 def slices(side: int) -> tuple[Plane, Plane]:

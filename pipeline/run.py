@@ -43,6 +43,7 @@ from pipeline.finding import Probabilities, Vote
 from pipeline.limits import Limits
 from pipeline.masks import MASK_THRESHOLD, Masks
 from pipeline.oddness import Oddness
+from pipeline.prepare.packed import pack
 from pipeline.prepare.profiles import prepare
 from pipeline.read.dicom import read_series
 from pipeline.read.nifti import read_nifti
@@ -127,6 +128,11 @@ def squares(volume: Volume, shown: Iterable[int], pin: ModelPin) -> Iterator[tup
     """Each shown slice with what the network `pin` takes of it: `(size, size, 3)` uint8."""
     for index in shown:
         yield index, prepare(volume.planes[index], pin.profile, pin.size, volume.geometry.pixel_mm)
+
+
+def packed(volume: Volume, index: int, pin: ModelPin) -> NDArray[np.uint8]:
+    """A slice that is prepared where the network `pin` runs: `(n,)` uint8, see `pipeline.prepare.packed`."""
+    return pack(volume.planes[index], pin.size, volume.geometry.pixel_mm)
 
 
 def judge(volume: Volume, shown: Sequence[int], said: Mapping[str, NDArray[np.float32]], setting: Setting) -> Judged:

@@ -1,6 +1,7 @@
 """Wires a worker process: settings to store, ledger, Redis, supervisor, Celery consumer, recovery and watch."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -13,10 +14,12 @@ from celery import Celery
 from celery.worker import state as celery_state
 
 from models import registry
+from models.engines.choice import has_gpu
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.records import Options
 from neurobatch.settings import Settings
+from pipeline.prepare.room import ROOM
 from storage.bells import Bells
 from storage.broker import CONNECT_SECONDS, connect
 from storage.leases import Leases
@@ -25,6 +28,7 @@ from storage.objects import probe
 from storage.opening import open_configured
 from storage.progress import Progress
 from storage.ringing import Queues, Ringer, celery_settings
+from worker.arena import COLOURS
 from worker.engines import EngineConfig
 from worker.hearing import Activity, Hearing, queue_of
 from worker.messages import Network
@@ -32,11 +36,12 @@ from worker.planning import SEGMENTER, Planner
 from worker.recovery import Recovery
 from worker.shards import STOP_SECONDS, Desk, Shards
 from worker.sources import SourcesConfig
-from worker.supervisor import Stages, Supervisor
+from worker.supervisor import SIDE, Stages, Supervisor
 from worker.tasks import register
 from worker.watching import DEAF_SECONDS, HANDS, Watch
 from worker.weights import Weights
 
+PACKED_SIDE = math.isqrt(ROOM // COLOURS) + 1  # px: a slot of such slices holds a plane that is not prepared yet
 WARM = ("mobilenet", SEGMENTER)  # what most batches ask for: loaded before the first one comes
 LAST_SECONDS = 29.0  # after SIGTERM: then the process ends, whatever it is at
 HAND_BACK_SECONDS = 5.0  # for what is under way when a deaf worker begins anew
@@ -133,7 +138,11 @@ class Worker:
         self._stopping = threading.Event()
         self._activity = Activity()
         config = SourcesConfig.of(settings)
-        judging = Stages(context_settings=config, load_settings=EngineConfig(cache=settings.engines_folder))
+        judging = Stages(
+            context_settings=config,
+            load_settings=EngineConfig(cache=settings.engines_folder),
+            side=PACKED_SIDE if has_gpu() else SIDE,
+        )
         self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))
         self._shards = Shards(self._desk())
         self.app = celery_app(settings.broker or "")

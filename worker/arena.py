@@ -7,6 +7,7 @@ first has died over it. The supervisor alone says whose a slot is; children see 
 """
 
 import errno
+import math
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -87,6 +88,14 @@ class Arena:
         """The prepared slice of a slot: a view `(size, size, 3)` uint8, size at most the plan's side."""
         return self._view(slot, 0, size, COLOURS)
 
+    def put(self, slot: int, pixels: NDArray[np.uint8]) -> None:
+        """Write a prepared slice `(size, size, 3)`, or one that is packed `(n,)`, into a slot."""
+        np.copyto(self._view_flat(slot, pixels.size), pixels.reshape(-1))
+
+    def held(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """What was put into a slot, from its first byte on: a view of this shape."""
+        return self._view_flat(slot, math.prod(shape)).reshape(shape)
+
     def mask(self, slot: int, size: int) -> NDArray[np.uint8]:
         """The mask of a slot: a view `(size, size, 2)` uint8, probabilities in 255ths."""
         return self._view(slot, self.plan.side * self.plan.side * COLOURS, size, MASKS)
@@ -97,9 +106,11 @@ class Arena:
         self._memory.unlink()
 
     def _view(self, slot: int, offset: int, size: int, channels: int) -> NDArray[np.uint8]:
+        return self._view_flat(slot, size * size * channels, offset).reshape(size, size, channels)
+
+    def _view_flat(self, slot: int, count: int, offset: int = 0) -> NDArray[np.uint8]:
         start = slot * self.plan.slot_bytes + offset
-        flat = np.frombuffer(cast(memoryview, self._memory.buf), np.uint8, count=size * size * channels, offset=start)
-        return flat.reshape(size, size, channels)
+        return np.frombuffer(cast(memoryview, self._memory.buf), np.uint8, count=count, offset=start)
 
 
 class Slots:

@@ -171,9 +171,8 @@ class Decoder:
         feed = desk.feed
         if feed is None:
             raise RuntimeError("slots were granted to a scan that wants none")
-        size = feed.networks[0].size
         for index, slot in enumerate(grant.slots, start=grant.part):
-            self._arena.picture(slot, size)[:] = feed.prepare(index)
+            self._arena.put(slot, feed.prepare(index))
         self._link.hold(Filled(task=desk.task, part=grant.part, slots=grant.slots, networks=feed.networks))
 
     def _take(self, desk: Desk, answer: Answer) -> None:

@@ -29,6 +29,10 @@ def loader(config: EngineConfig) -> Loader:
             engines[asked] = choose(network.engine, config.cache, precision=precision, threads=config.threads)
         engine = engines[asked]
         predictor = engine.load(network.name, network.weights, batch, network.check)
+        if network.prepares is not None:
+            from models.engines.preparing import preparing  # TensorFlow, which is here where a network prepares
+
+            predictor = preparing(network.prepares, predictor, batch)
         ran = Ran(engine=engine.name, precision=engine.precision, processor=engine.processor)
         return predictor.predict, ran
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.engines.choice import prepares
 from neurobatch.errors import NeurobatchError
 from neurobatch.records import ModelPin
 from worker.arena import ArenaPlan
@@ -67,6 +68,7 @@ class Network:
     check: Path | None = None  # file of its check of odd slices, its digest verified; None: it has none
     engine: str
     precision: str
+    prepares: str | None = None  # profile that is left to the network process; None: slices come prepared
 
     @property
     def numbers(self) -> int:
@@ -85,6 +87,7 @@ class Network:
             check=check,
             engine=engine,
             precision=precision,
+            prepares=pin.profile if prepares(engine, pin.profile) else None,
         )
 
 
@@ -94,7 +97,7 @@ class Feed:
 
     networks: tuple[Network, ...]  # of one size
     count: int  # slices, at least one
-    prepare: Callable[[int], NDArray[np.uint8]]  # slice index to (size, size, 3) uint8
+    prepare: Callable[[int], NDArray[np.uint8]]  # slice index to (size, size, 3) uint8; (n,) where networks prepare
     held: int  # bytes that the flow keeps meanwhile
 
 

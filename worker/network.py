@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurobatch.errors import NeurobatchError
-from worker.arena import MASK_STEPS, Arena
+from worker.arena import COLOURS, MASK_STEPS, Arena
 from worker.children import Link, resolve
 from worker.messages import Judge, Judged, Loaded, Loading, Network, NetworkConfig, Ran, Ready, Warm
 
 Runs = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Runs a network: `(B, size, size, 3)` uint8 to what a classifier says `(B, numbers)` or masks `(B, size, size, 2)`."""
+"""Runs a network: `(B, size, size, 3)` uint8 to what a classifier says `(B, numbers)` or masks `(B, size, size, 2)`.
+One that prepares takes `(B, n)` uint8, slots as they are, see `pipeline.prepare.packed`.
+"""
 
 Loader = Callable[[Network, int], tuple[Runs, Ran]]
 """From a network and the device batch B to what runs it. Raises `Broken` where it cannot run here."""
@@ -45,7 +47,7 @@ class _Device:
         self._load: Loader = resolve(config.load)(config.settings)
         self._arena = Arena.attach(config.arena)
         self._loaded: dict[Network, Runs] = {}
-        self._inputs: dict[int, NDArray[np.uint8]] = {}
+        self._inputs: dict[tuple[int, ...], NDArray[np.uint8]] = {}
 
     def load(self, network: Network) -> bool:
         """Load a network unless it is; whether it can run. The supervisor is told either way."""
@@ -54,7 +56,7 @@ class _Device:
         self._link.send(Loading(network=network))
         try:
             run, ran = self._load(network, self._batch)
-            run(self._input(network.size))  # the first run compiles and allocates
+            run(self._filled(network, ()))  # the first run compiles and allocates
         except NeurobatchError as error:
             self._link.send(Loaded(network=network, ran=None, error=error))
             return False
@@ -67,11 +69,7 @@ class _Device:
         network = order.network
         if not self.load(network):
             return
-        batch = self._input(network.size)
-        for row, slot in enumerate(order.slots):
-            batch[row] = self._arena.picture(slot, network.size)
-        batch[len(order.slots) :] = 0
-        output = self._loaded[network](batch)
+        output = self._loaded[network](self._filled(network, order.slots))
         if not network.segments:
             rows = output.reshape(self._batch, network.numbers)[: len(order.slots)]
             self._link.send(Judged(number=order.number, said=tuple(tuple(map(float, row)) for row in rows)))
@@ -80,10 +78,17 @@ class _Device:
             self._arena.mask(slot, network.size)[:] = in_steps(output[row])
         self._link.send(Judged(number=order.number, said=None))
 
-    def _input(self, size: int) -> NDArray[np.uint8]:
-        if size not in self._inputs:
-            self._inputs[size] = np.zeros((self._batch, size, size, 3), np.uint8)
-        return self._inputs[size]
+    def _filled(self, network: Network, slots: tuple[int, ...]) -> NDArray[np.uint8]:
+        """A batch with what lies in the slots, filled up with black."""
+        whole = self._arena.plan.side**2 * COLOURS
+        shape = (network.size, network.size, COLOURS) if network.prepares is None else (whole,)
+        if shape not in self._inputs:
+            self._inputs[shape] = np.zeros((self._batch, *shape), np.uint8)
+        batch = self._inputs[shape]
+        for row, slot in enumerate(slots):
+            batch[row] = self._arena.held(slot, shape)
+        batch[len(slots) :] = 0
+        return batch
 
 
 def in_steps(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -105,10 +105,12 @@ def _first(job: Job) -> list[list[Pinned]]:
 
 
 def _feed(volume: Volume, shown: Sequence[int], pinned: Sequence[Pinned]) -> Feed:
-    pin = pinned[0][0]
+    pin, first = pinned[0]
     masks = sum(network.segments for _, network in pinned) * len(shown) * pin.size * pin.size * MASKS
 
     def prepare(index: int) -> NDArray[np.uint8]:
+        if first.prepares is not None:
+            return run.packed(volume, shown[index], pin)
         _, square = next(run.squares(volume, (shown[index],), pin))
         return square
 

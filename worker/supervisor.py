@@ -30,7 +30,7 @@ from worker.heartbeat import BEAT_SECONDS, Heartbeat, Pulse
 from worker.messages import DecoderConfig, Network, NetworkConfig, Outcome, Run, Start
 from worker.tickets import Part, Task
 
-SIDE = 224  # px of the largest slice that slots are made for
+SIDE = 224  # px of a slice that comes prepared
 PART = 64  # slices at most that a decoder fills at once
 BACKLOG = 256 << 20  # bytes of results that are not put away, above which no further scan is begun
 WATCH_SECONDS = 0.05  # between two looks at memory and time
@@ -49,6 +49,7 @@ class Stages:
     load: str = "worker.engines:loader"
     context_settings: Any = None  # what `context` is called with, in a decoder
     load_settings: Any = None  # what `load` is called with, in the network process
+    side: int = SIDE  # px of the largest slice that slots are made for
 
 
 class Ticket:
@@ -100,7 +101,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Allocate the arena and start the children. Raises `Broken`: there is no room for the arena."""
-        self._arena = Arena.create(self._settings.arena, SIDE)
+        self._arena = Arena.create(self._settings.arena, self._stages.side)
         self._slots = Slots(self._arena.plan.slots)
         self._device = self._make_device()
         self._crew = self._make_crew()

@@ -42,6 +42,21 @@ def choose(
         raise Broken(Code.NO_ENGINE, f"{wanted} cannot be imported: {error.name}") from error
 
 
+def has_gpu(gpu: Path = GPU) -> bool:
+    """Whether there are a card and TensorFlow's libraries for it."""
+    return gpu.exists() and importlib.util.find_spec("nvidia") is not None
+
+
+def prepares(name: str, profile: str, gpu: Path = GPU) -> bool:
+    """Whether the engine of this name prepares slices itself: TensorFlow with a GPU those that are to be denoised."""
+    wanted = _best(gpu) if name == "auto" else name
+    if wanted != "tensorflow" or not has_gpu(gpu):
+        return False
+    from pipeline.prepare.profiles import PROFILES
+
+    return PROFILES[profile].denoises
+
+
 def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "float32") -> list[str]:
     """Convert all shipped networks ahead, as an installation does; gives their names.
 
@@ -55,7 +70,7 @@ def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "f
 
 
 def _best(gpu: Path) -> str:
-    if gpu.exists() and importlib.util.find_spec("nvidia") and importlib.util.find_spec("tensorflow"):
+    if has_gpu(gpu) and importlib.util.find_spec("tensorflow"):
         return "tensorflow"
     return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.prepare.compiled import mark_of
 from pipeline.prepare.fit import resize
+from pipeline.prepare.room import LONGEST
 
 STRENGTH = 5.0  # grey levels: filter strength h
 PATCH = 7  # px, odd
 SEARCH = 11  # px, odd; 21 takes four times as long and changes a slice by 0.2 grey levels more
-LONGEST = 512  # px: a larger plane is shrunk to this first; the time grows with the area, a network sees 224
 
 KERNEL = Path(__file__).with_name("shifts.py")
 
@@ -36,7 +36,7 @@ def denoise(plane: NDArray[np.uint8], search: int = SEARCH) -> NDArray[np.uint8]
     Grey is filtered as one plane, colour in LAB with lightness and colour apart, as OpenCV's
     `fastNlMeansDenoisingColored` does. Gives the same kind, at most `LONGEST` px long.
     """
-    small = _bounded(plane)
+    small = bounded(plane)
     if small.ndim == 2:
         return _cleaned(small[None], search).reshape(small.shape)
     lab = np.ascontiguousarray(np.moveaxis(cv2.cvtColor(small, cv2.COLOR_LRGB2LAB), 2, 0), np.uint8)
@@ -44,6 +44,15 @@ def denoise(plane: NDArray[np.uint8], search: int = SEARCH) -> NDArray[np.uint8]
         np.moveaxis(np.concatenate([_cleaned(lab[:1], search), _cleaned(lab[1:], search)]), 0, 2)
     )
     return np.asarray(cv2.cvtColor(clean, cv2.COLOR_LAB2LRGB), np.uint8)
+
+
+def bounded(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A plane `(h, w)` or `(h, w, 3)` as it is denoised: at most `LONGEST` px long."""
+    height, width = plane.shape[:2]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(plane)
+    return resize(np.ascontiguousarray(plane), max(round(height * scale), 1), max(round(width * scale), 1))
 
 
 @functools.cache
@@ -87,11 +96,3 @@ def _cleaned(planes: NDArray[np.uint8], search: int) -> NDArray[np.uint8]:
     """Planes of one level each, such as the colour of a grey picture, are their own mean."""
     flat = np.array_equal(planes.min(axis=(1, 2)), planes.max(axis=(1, 2)))
     return planes if flat else fastest()(planes, STRENGTH, search)
-
-
-def _bounded(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = plane.shape[:2]
-    scale = LONGEST / max(height, width)
-    if scale >= 1:
-        return np.ascontiguousarray(plane)
-    return resize(np.ascontiguousarray(plane), max(round(height * scale), 1), max(round(width * scale), 1))

@@ -22,6 +22,11 @@ class Profile:
     name: str
     steps: tuple[Callable[[Plane], Plane], ...]
 
+    @property
+    def denoises(self) -> bool:
+        """Whether it begins with denoising: that bounds a plane's size, and is what takes a processor long."""
+        return self.steps[:1] == (denoise,)
+
 
 PROFILES = {
     profile.name: profile

@@ -18,8 +18,8 @@ import numpy as np
 from numba import int16, int32, intp, njit, uint8, uint16, uint32, void
 from numpy.typing import NDArray
 
-RADIUS = 3  # px of a patch, 7 × 7
-SHIFT = 6  # the sum over a patch is looked up as sum >> 6, as OpenCV does: as if a patch had 64 pixels
+from pipeline.prepare.likeness import RADIUS, SHIFT
+
 GROUP = 3  # shifts whose weights are added up together
 
 Array = NDArray[Any]

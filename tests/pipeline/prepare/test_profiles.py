@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
-from pipeline.prepare import denoise as denoising
 from pipeline.prepare.contrast import stretch
 from pipeline.prepare.denoise import denoise
 from pipeline.prepare.profiles import PROFILES, prepare
+from pipeline.prepare.room import LONGEST
 
 
 def noisy_disc(side: int = 96, seed: int = 3) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def test_colour_is_denoised_without_swapping_red_and_blue() -> None:
 
 
 def test_a_huge_plane_is_shrunk_before_it_is_denoised() -> None:
-    assert denoise(np.zeros((2048, 1024), np.uint8)).shape == (denoising.LONGEST, denoising.LONGEST // 2)
+    assert denoise(np.zeros((2048, 1024), np.uint8)).shape == (LONGEST, LONGEST // 2)
 
 
 def test_contrast_is_stretched_in_lightness_only() -> None:
