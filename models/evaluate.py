@@ -109,17 +109,12 @@ def judge(
 def classified(judged: Sequence[Judged], network: Network, *, cases: bool = False) -> Evaluation:
     """Figures by part; pictures of several `images.csv` sources also together, and volumes by patient."""
     parts: Figure = {}
-    found: list[Case] = []
-    for one in judged:
+    for one in with_web(judged):
         verdicts = verdicts_of(one, network)
         parts[one.part.name] = {**classifier_figures(verdicts), **unread(one.part)}
         if one.part.volumes:
             parts[one.part.name]["healthy_slices"] = by_patient(verdicts)
-        if cases:
-            found += worst.wrong_verdicts(one, verdicts)
-    web = [one for one in judged if all(item.table == "images" for item in one.part.items)]
-    if len(web) > 1:
-        parts["web"] = classifier_figures(verdicts_of(_together("web", web), network))
+    found = [case for one in judged for case in worst.wrong_verdicts(one, verdicts_of(one, network))] if cases else []
     return Evaluation(figures=parts, cases=tuple(found))
 
 
@@ -141,8 +136,11 @@ def _outlined(
     return Evaluation(figures=parts, cases=tuple(found))
 
 
-def _together(name: str, judged: Sequence[Judged]) -> Judged:
-    items = tuple(item for one in judged for item in one.part.items)
-    return Judged(
-        part=Part(name=name, items=items, view="colour"), logits=np.concatenate([one.logits for one in judged])
-    )
+def with_web(judged: Sequence[Judged]) -> list[Judged]:
+    """The parts, and behind them those of `images.csv` together as `web`, where there are several."""
+    web = [one for one in judged if all(item.table == "images" for item in one.part.items)]
+    if len(web) < 2:
+        return list(judged)
+    items = tuple(item for one in web for item in one.part.items)
+    logits = np.concatenate([one.logits for one in web])
+    return [*judged, Judged(part=Part(name="web", items=items, view="colour"), logits=logits)]

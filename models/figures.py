@@ -76,16 +76,13 @@ def by_patient(verdicts: Verdicts) -> Figure:
 
 def volume_figures(outlining: Outlining) -> Figure:
     """Dice and IoU of the volume by patient, lesions in three dimensions, false masks on slices without tumour."""
+    patients, counts = _cases(outlining)
+    dice, iou = _overlaps(*counts.T)
     rows = [one for one in outlining.rows if one.drawn is not None]
-    sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
-    for one in rows:
-        sums[one.item.group] += _counts(one)
-    common, drawn, found = np.array(list(sums.values())).reshape(-1, 3).T
-    dice, iou = _overlaps(common, drawn, found)
     met = np.array([one.common > 0 for one in rows if one.drawn], bool)
     return {
-        "patients": len(sums),
-        **_outline_measures(dice, iou, list(sums)),
+        "patients": len(patients),
+        **_outline_measures(dice, iou, patients),
         "dice_by_patient": [rounded(value) for value in sorted(dice)],
         **Bootstrap([one.item.group for one in rows if one.drawn]).mean(met).named("slices_with_tumour_touched"),
         **lesion_figures(outlining.lesions),
@@ -98,8 +95,7 @@ def slice_figures(outlining: Outlining) -> Figure:
     drawn = [one for one in outlining.rows if one.drawn]
     if not drawn:
         return {**lesion_figures(outlining.lesions), **false_masks(outlining.rows)}
-    groups = [one.item.group for one in drawn]
-    counts = np.array([_counts(one) for one in drawn])
+    groups, counts = _cases(outlining)
     dice, iou = _overlaps(*counts.T)
     return {
         "slices": len(drawn),
@@ -112,6 +108,24 @@ def slice_figures(outlining: Outlining) -> Figure:
         **_by("kind", [one.item.kind for one in drawn], groups, dice, "dice_mean"),
         **_by("plane", [one.item.plane for one in drawn], groups, dice, "dice_mean"),
     }
+
+
+def dice_by_case(outlining: Outlining) -> tuple[list[str], NDArray[np.float64]]:
+    """Dice `(n,)` of each volume, or of each outlined slice where slices form none, and the group of each."""
+    groups, counts = _cases(outlining)
+    return groups, _overlaps(*counts.T)[0]
+
+
+def _cases(outlining: Outlining) -> tuple[list[str], NDArray[np.float64]]:
+    """Group, and counts `(n, 3)` of what is measured as one: a patient's volume, else an outlined slice."""
+    if not outlining.part.volumes:
+        drawn = [one for one in outlining.rows if one.drawn]
+        return [one.item.group for one in drawn], np.array([_counts(one) for one in drawn], float).reshape(-1, 3)
+    sums: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
+    for one in outlining.rows:
+        if one.drawn is not None:
+            sums[one.item.group] += _counts(one)
+    return list(sums), np.array(list(sums.values())).reshape(-1, 3)
 
 
 def lesion_figures(regions: Sequence[Lesions]) -> Figure:
