@@ -51,6 +51,12 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
                         help="How often each is measured.")  # fmt: skip
 
 
+classifier_option = click.option("--classifier", type=click.Choice(["mobilenet", "resnet50v2", "both"]),
+                                 default="mobilenet", show_default=True, help="Which network judges.")  # fmt: skip
+precision_option = click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
+                                show_default=True, help="Of neurobatch's networks.")  # fmt: skip
+
+
 def task_options(scans: int, rounds: int) -> Callable[[Any], Any]:
     """The options of a `Task`, which arrives as the keyword `task`."""
 
@@ -64,12 +70,10 @@ def task_options(scans: int, rounds: int) -> Callable[[Any], Any]:
             click.option("--scans", type=click.IntRange(min=1), default=scans, show_default=True,
                          help="Pictures of a round."),
             rounds_option(rounds),
-            click.option("--classifier", type=click.Choice(["mobilenet", "resnet50v2", "both"]), default="mobilenet",
-                         show_default=True, help="Which network judges."),
+            classifier_option,
             click.option("--segment", type=click.Choice(["positive", "all", "none"]), default="positive",
                          show_default=True, help="Which scans get a mask."),
-            click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
-                         show_default=True, help="Of neurobatch's networks."),
+            precision_option,
         )  # fmt: skip
         for option in reversed(options):
             run = option(run)
@@ -110,6 +114,19 @@ def stages(task: Task) -> Report:
     from bench.stages import stages as measure
 
     return measure(task)
+
+
+@bench.command()
+@reporting
+@click.option("--slices", type=click.IntRange(min=2), default=192, show_default=True, help="Of the series.")
+@classifier_option
+@precision_option
+@rounds_option(3)
+def series(slices: int, classifier: str, precision: str, rounds: int) -> Report:
+    """A DICOM series from its files to the mask."""
+    from bench.series import series as measure
+
+    return measure(slices, rounds, Options.model_validate({"classifier": classifier, "precision": precision}))
 
 
 @bench.command()

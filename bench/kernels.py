@@ -5,7 +5,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.engines.choice import choose
 from models.engines.seam import Predictor
 from models.registry import open_check, open_weights
 from neurobatch.records import ModelPin, Options, ScanKind
-from pipeline import run
+from pipeline import masks, run
 from pipeline.limits import Limits
 from pipeline.volumes import Volume
 from worker.planning import pins
@@ -44,18 +44,41 @@ class Kernels:
         for pin, predictor in self._loaded.items():
             predictor.predict(np.zeros((batch, pin.size, pin.size, 3), np.uint8))
 
-    def run(self, scans: list[str]) -> dict[str, Any]:
-        """Judge pictures and keep nothing; when it began and ended, by the clock that all processes share."""
-        begun, masks = time.monotonic(), 0
+    def run(self, scans: Sequence[str] = (), series: Sequence[str] = ()) -> dict[str, Any]:
+        """Judge pictures, or the slices of a series, and keep nothing.
+
+        Args:
+            scans: files of pictures.
+            series: DICOM files of one series.
+
+        Returns:
+            When it began and ended, by the clock that all processes share, and how many masks it drew.
+        """
+        begun = time.monotonic()
+        segmented = self._pictures(scans) + (self._slices(series) if series else 0)
+        return {"begun": begun, "ended": time.monotonic(), "masks": segmented}
+
+    def _pictures(self, scans: Sequence[str]) -> int:
+        count = 0
         waiting: list[Read] = []  # for the segmenter, which gets full batches too
         for group in _groups(scans, self._batch):
             read = [self._read(Path(path)) for path in group]
             waiting += self._positive([one for one in read if one[1]])
             while len(waiting) >= self._batch:
-                masks += self._segment(waiting[: self._batch])
+                count += self._segment(waiting[: self._batch])
                 del waiting[: self._batch]
-        masks += self._segment(waiting)
-        return {"begun": begun, "ended": time.monotonic(), "masks": masks}
+        return count + self._segment(waiting)
+
+    def _slices(self, files: Sequence[str]) -> int:
+        """All networks on every slice that shows something, and the masks on the series' own grid."""
+        volume = run.decode(ScanKind.DICOM, [Path(file).read_bytes() for file in files], Limits())
+        shown = run.look(volume)
+        said = {pin: _predicted([(volume, shown)], pin, predictor) for pin, predictor in self._loaded.items()}
+        pin = self._setting.segmenter
+        if pin is None:
+            return 0
+        drawn = masks.restored(zip(shown, said[pin], strict=True), volume.geometry, pin.channels)
+        return int(drawn.joined.any(axis=(1, 2)).sum())
 
     def _read(self, path: Path) -> Read:
         volume = run.decode(ScanKind.PICTURE, [path.read_bytes()], Limits())
@@ -85,7 +108,7 @@ def _predicted(read: list[Read], pin: ModelPin, predictor: Predictor) -> Any:
     return predictor.predict(np.stack(squares))
 
 
-def _groups(scans: list[str], size: int) -> Iterator[list[str]]:
+def _groups(scans: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     for start in range(0, len(scans), size):
         yield scans[start : start + size]
 

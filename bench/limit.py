@@ -8,6 +8,7 @@ from bench.ratios import alternate
 from bench.report import Report, Row
 from bench.served import Served, served
 from bench.task import Measurement, Task, files_of, place_for
+from neurobatch.records import Options
 from worker.cores import usable_cores
 
 OURS, BARE = "neurobatch", "bare kernels"
@@ -19,7 +20,7 @@ def limit(task: Task) -> Report:
     with place_for(task) as place, ExitStack() as held:
         ours = held.enter_context(served(place.folder / "home"))
         ours.judge([place.warm], task.options)
-        bare = [held.enter_context(_kernels(task, ours)) for _ in range(cores)]
+        bare = [held.enter_context(bare_kernels(task.options, ours)) for _ in range(cores)]
         through(bare, place.warm)
         contestants = {
             OURS: lambda number: task.scans / ours.judge([place.rounds[number]], task.options).seconds,
@@ -46,12 +47,8 @@ def through(bare: list[Program], folder: Path) -> float:
     return float(max(one["ended"] for one in said) - min(one["begun"] for one in said))
 
 
-def _kernels(task: Task, ours: Served) -> Program:
+def bare_kernels(options: Options, ours: Served) -> Program:
+    """A process with the same networks on the same engine, in one thread."""
     settings = ours.settings
-    arguments = (
-        task.options.model_dump_json(),
-        settings.engine,
-        str(settings.engines_folder),
-        str(settings.device_batch),
-    )
+    arguments = (options.model_dump_json(), settings.engine, str(settings.engines_folder), str(settings.device_batch))
     return Program.module("bench.kernels", *arguments, env={"OMP_NUM_THREADS": "1"})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from phantom import catalogue
 from phantom.catalogue import Kind, Order
+from phantom.sequences import Look
 from worker.cores import usable_cores
 
 SEED = 1_000  # of the first round's phantoms; each round has others, so that nothing can be remembered
@@ -29,6 +30,17 @@ def volumes(folder: Path, count: int, *, slices: int, side: int) -> tuple[Path, 
     return _made(folder, list(_orders(count, Kind.NIFTI, SEED, side, slices)))
 
 
+def dicom_series(wanted: Sequence[tuple[Path, int]]) -> None:
+    """Make DICOM series with a tumour, 1 mm from slice to slice, each in a folder of its own with so many slices."""
+    orders = [
+        Order(name=folder.name, seed=SEED + number, kind=Kind.DICOM, look=Look.T1CE, lesion=True, size=SIDE,
+              slices=slices, thickness=1.0)
+        for number, (folder, slices) in enumerate(wanted)
+    ]  # fmt: skip
+    with _pool(len(orders)) as pool:
+        list(pool.map(_write, [folder.parent for folder, _ in wanted], orders))
+
+
 def copies(folder: Path, count: int, *, side: int, slices: int = 1, distinct: int = 8) -> None:
     """Put `count` scans into `folder`, of which only `distinct` differ: pictures, or volumes of several slices."""
     few = min(distinct, count)
@@ -41,9 +53,13 @@ def copies(folder: Path, count: int, *, side: int, slices: int = 1, distinct: in
 
 def _made(folder: Path, wanted: Sequence[Order]) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(min(usable_cores(), len(wanted)), mp_context=get_context("spawn")) as pool:
+    with _pool(len(wanted)) as pool:
         list(pool.map(_write, repeat(folder), wanted, chunksize=4))
     return tuple(folder / order.name for order in wanted)
+
+
+def _pool(most: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(min(usable_cores(), most), mp_context=get_context("spawn"))
 
 
 def _orders(count: int, kind: Kind, seed: int, side: int, slices: int) -> Iterator[Order]:

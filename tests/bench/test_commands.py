@@ -54,6 +54,15 @@ def test_stages_add_up(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_series_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
+    report = run(tmp_path, "series", "--slices", "12", "--rounds", "1")
+    assert ratios(report)["bare kernels"] == 1.0
+    assert (ratios(report)["neurobatch"] or 0) > 0
+    assert {row.unit for row in report.rows} == {"ms"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_queue_carries_every_scan(tmp_path: Path) -> None:
     report = run(tmp_path, "queue", "--scans", "40", "--rounds", "1")
     figures = {row.name: row.median for row in report.rows}
