@@ -12,8 +12,8 @@ from api.document import gives
 from api.services import key_of, services
 from neurobatch.codes import DISCLAIMER, Code
 from neurobatch.errors import Refused
-from neurobatch.records import Batch, End, LeftOutLine, NamedFile, Result
-from neurobatch.tables import left_out_header, left_out_row
+from neurobatch.records import Batch, DuplicateLine, End, LeftOutLine, NamedFile, Result
+from neurobatch.tables import duplicates_header, duplicates_row, left_out_header, left_out_row
 from neurobatch.taking import TakenNames, safe_segment, taken_name
 from storage import names
 from storage.ledger import Ledger, split_lines
@@ -95,6 +95,8 @@ def _members(ledger: Ledger, key: BatchKey, end: End) -> Iterator[Member]:
             yield _member(name, at, ledger.objects.read(key.prefix + file.name), file.size)
     if end.left_out_list is not None:
         yield _member("left-out.csv", at, _left_out_table(ledger, key, end.left_out_list), end.left_out_list.size)
+    if end.duplicates is not None:
+        yield _member("duplicates.csv", at, _duplicates_table(ledger, key, end.duplicates), end.duplicates.size)
     if end.results is None:
         return
     given = TakenNames()
@@ -111,6 +113,12 @@ def _left_out_table(ledger: Ledger, key: BatchKey, file: NamedFile) -> Iterator[
     yield left_out_header()
     for line in split_lines(ledger.objects.read(key.prefix + file.name)):
         yield left_out_row(LeftOutLine.load(line))
+
+
+def _duplicates_table(ledger: Ledger, key: BatchKey, file: NamedFile) -> Iterator[bytes]:
+    yield duplicates_header()
+    for line in split_lines(ledger.objects.read(key.prefix + file.name)):
+        yield duplicates_row(DuplicateLine.load(line))
 
 
 def _member(name: str, at: datetime, body: bytes | Iterable[bytes], size: int | None) -> Member:

@@ -184,6 +184,10 @@ def summary(status: Status) -> Table:
             table.add_row(f"  {name.replace('_', ' ')}", str(getattr(counts, name)))
     table.add_row("slices", str(counts.slices))
     table.add_row("files left out", str(status.left_out))
+    if status.duplicates:
+        table.add_row("duplicates", str(status.duplicates))
+    if status.reused:
+        table.add_row("results taken over", str(status.reused))
     return table
 
 

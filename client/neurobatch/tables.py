@@ -3,7 +3,7 @@
 import csv
 import io
 
-from neurobatch.records import Extent, LeftOutLine, Result
+from neurobatch.records import DuplicateLine, Extent, LeftOutLine, Result
 
 COLUMNS = (
     "scan", "path", "kind", "state", "code", "finding", "probability", "threshold", "reasons",
@@ -48,6 +48,16 @@ def left_out_header() -> bytes:
 def left_out_row(line: LeftOutLine) -> bytes:
     """One left-out file as a line."""
     return _line((_text(line.path), line.code.value, line.code.sentence))
+
+
+def duplicates_header() -> bytes:
+    """The header line of the list of duplicates."""
+    return _line(("scan", "path", "first", "first_path"))
+
+
+def duplicates_row(line: DuplicateLine) -> bytes:
+    """One scan whose content came before as a line."""
+    return _line((line.scan, _text(line.path), line.first, _text(line.first_path)))
 
 
 _NO_EXTENT = Extent(definition="", pixels=0)

@@ -82,6 +82,8 @@ class LocalGateway:
             yield f"table     {where}{end.table.name}"
             yield f"results   {where}{end.results.name}"
             yield f"artifacts {where}artifacts/"
+            if end.duplicates is not None:
+                yield f"duplicates {where}{end.duplicates.name}"
         if not taken:
             yield f"Copy them under the scans' own names: neurobatch results {batch} --to FOLDER"
 

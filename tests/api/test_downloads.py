@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from api.intake import Wish
 from models import registry
 from neurobatch.codes import DISCLAIMER, Code
-from neurobatch.records import Page, PlannedScan, ScanState, Shard
+from neurobatch.records import ContentLine, Page, PlannedScan, ScanState, Shard
 from neurobatch.taking import taken_name
-from storage import endings
+from storage import endings, reuse
 from storage.ledger import Content
 from tests.api.wired import MASK, Bench, planned
 
@@ -112,6 +112,21 @@ def test_the_zip_holds_tables_and_artifacts_under_names_that_people_know(bench: 
     assert archive.read("Ordner/Снимок 0.png_mask.png") == MASK
     assert len([name for name in archive.namelist() if name.endswith("_report.json")]) == 9
     assert b"notes.txt" in archive.read("left-out.csv")
+
+
+def test_the_zip_names_the_scans_that_came_before_and_says_nothing_where_there_are_none(bench: Bench) -> None:
+    key, other = bench.submitted(), bench.submitted()
+    scans = tuple(planned(number, f"={number}.png") for number in range(3))
+    lines = [ContentLine(scan=scan.id, content=2 * f"{number % 2:032x}") for number, scan in enumerate(scans)]
+    reuse.put_contents(bench.ledger, key, 1000, lines)
+    for batch in (key, other):
+        commit_with_reports(bench, batch.batch, scans)
+    zips = [get(bench, f"/v1/batches/{batch.batch}/results.zip").data for batch in (key, other)]
+    told, untold = (zipfile.ZipFile(io.BytesIO(data)) for data in zips)
+    rows = list(csv.DictReader(io.StringIO(told.read("duplicates.csv").decode())))
+    assert [(row["scan"], row["path"], row["first_path"]) for row in rows] == [(scans[2].id, "'=2.png", "'=0.png")]
+    assert "duplicates.csv" not in untold.namelist()
+    assert get(bench, f"/v1/batches/{key.batch}").json["duplicates"] == 1
 
 
 def test_no_two_results_share_a_name_in_the_zip_and_none_leads_out(bench: Bench) -> None:

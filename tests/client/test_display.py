@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from neurobatch.codes import DISCLAIMER, Code
-from neurobatch.display import Pace, clock, follow, scans_table, show_batch, told
+from neurobatch.display import Pace, clock, follow, scans_table, show_batch, summary, told
 from neurobatch.records import BatchState, Counts, Extent, Finding, Label, Result, ScanKind, ScanState, Status
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -46,6 +46,15 @@ def shown(*renderables: object, width: int = 120) -> str:
     for each in renderables:
         console.print(each)
     return out.getvalue()
+
+
+def test_what_came_before_is_counted_where_there_is_something_to_count() -> None:
+    ended = status(10, 10, state=BatchState.COMPLETED)
+    assert "duplicates" not in shown(summary(ended))
+    text = shown(summary(ended.model_copy(update={"duplicates": 3, "reused": 5})))
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "duplicates 3" in rows
+    assert "results taken over 5" in rows
 
 
 def test_the_time_left_follows_from_the_last_half_minute() -> None:
