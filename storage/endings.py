@@ -132,7 +132,7 @@ def _finish(ledger: Ledger, key: BatchKey, plan: PlanEnd, now: datetime) -> End 
             scans=lines.lines,
             counts=counts,
             left_out=left.lines,
-            warnings=(Code.NO_SCANS,) if not lines.lines and state is BatchState.COMPLETED else (),
+            warnings=tuple(_warnings(state, lines.lines, duplicates.lines)),
             results=lines.put(ledger, key),
             table=table.put(ledger, key, "text/csv; charset=utf-8"),
             left_out_list=left.put(ledger, key),
@@ -140,6 +140,13 @@ def _finish(ledger: Ledger, key: BatchKey, plan: PlanEnd, now: datetime) -> End 
             duplicates=duplicates.put(ledger, key) if duplicates.lines else None,
         )
     return ledger.put_end(key, end)
+
+
+def _warnings(state: BatchState, scans: int, duplicates: int) -> Iterator[Code]:
+    if state is BatchState.COMPLETED and not scans:
+        yield Code.NO_SCANS
+    if duplicates:
+        yield Code.DUPLICATE_SCANS
 
 
 def _state(plan: PlanEnd, counts: Counts) -> BatchState:

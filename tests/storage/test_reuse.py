@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neurobatch.codes import Code
 from neurobatch.records import (
     ContentLine,
     Cursor,
@@ -143,6 +144,7 @@ def test_duplicates_are_named_where_the_batch_ends_and_its_results_say_nothing_o
     assert [(line.path, line.first_path) for line in lines] == [("02.png", "00.png"), ("04.png", "00.png")]
     assert end.duplicates.lines == 2
     assert without.duplicates is None
+    assert (end.warnings, without.warnings) == ((Code.DUPLICATE_SCANS,), ())
     assert (end.results, end.table) == (without.results, without.table)
 
 
