@@ -60,7 +60,7 @@ def read(path: str) -> Any:
 def prepared(picture: Any, profile: str, asked: Asked) -> Any:
     """What a network of this profile takes: `(SIDE, SIDE, 3)` uint8."""
     if profile == "nlm-clahe":
-        picture = _contrasted(_as_originals(picture) if asked.as_originals else _denoised(picture))
+        picture = _contrasted(_in_colour(picture, ORIGINAL_SEARCH)) if asked.as_originals else _cleaned(picture)
     return cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
@@ -124,16 +124,13 @@ def finish(asked: Asked, scan: str, to: Path, picture: Any, found: Found, maps: 
     return found
 
 
-def _denoised(picture: Any) -> Any:
-    """Non-local means; grey, which is most of all scans, as the one plane that it is."""
-    if (picture == picture[:, :, :1]).all():
-        plane = np.ascontiguousarray(picture[:, :, 0])
-        return cv2.cvtColor(cv2.fastNlMeansDenoising(plane, None, STRENGTH, PATCH, SEARCH), cv2.COLOR_GRAY2RGB)
-    return _in_colour(picture, SEARCH)
-
-
-def _as_originals(picture: Any) -> Any:
-    return _in_colour(picture, ORIGINAL_SEARCH)
+def _cleaned(picture: Any) -> Any:
+    """Denoised and contrasted; grey, which is most of all scans, as the one plane that it is."""
+    if (picture != picture[:, :, :1]).any():
+        return _contrasted(_in_colour(picture, SEARCH))
+    plane = cv2.fastNlMeansDenoising(np.ascontiguousarray(picture[:, :, 0]), None, STRENGTH, PATCH, SEARCH)
+    contrasted = _contrasted(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB))
+    return cv2.cvtColor(np.ascontiguousarray(contrasted[:, :, 1]), cv2.COLOR_GRAY2RGB)
 
 
 def _in_colour(picture: Any, search: int) -> Any:

@@ -8,13 +8,15 @@ import pytest
 
 from bench.agreeing import Said, agreeing
 from bench.asking import QUIET, Program
+from bench.denoising import slices
 from bench.peers import asked as asking
 from bench.peers.asked import Asked
-from bench.peers.by_hand import concluded, verdict, wants_mask
+from bench.peers.by_hand import concluded, prepared, verdict, wants_mask
 from bench.peers.setting_up import environment, interpreter, is_ready
-from bench.scans import pictures
+from bench.scans import SIDE, pictures
 from models.registry import Network, networks
 from neurobatch.errors import Broken
+from pipeline.prepare.profiles import prepare
 
 ASKED = Asked(classifiers=("mobilenet",), segment="positive")
 
@@ -62,6 +64,15 @@ def test_peers_let_a_large_mask_contradict_no_tumour(monkeypatch: pytest.MonkeyP
     assert not wants_mask(ASKED, found)
     assert concluded(found, np.zeros((64, 64), bool)).finding == "no_tumour"
     assert concluded(found, np.ones((64, 64), bool)).finding == "needs_review"
+
+
+@pytest.mark.parametrize("profile", ["plain", "nlm-clahe"])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_peers_prepare_as_neurobatch_does(profile: str, colours: int) -> None:
+    grey, colour = slices(SIDE)  # of what is mostly handed in, larger than the networks' square
+    plane = grey if colours == 1 else colour
+    picture = plane if plane.ndim == 3 else np.dstack([plane] * 3)
+    assert np.array_equal(prepared(picture, profile, ASKED), prepare(plane, profile, 224))
 
 
 SAID = Said(finding="tumour", probability=0.9, mask_pixels=1000)
