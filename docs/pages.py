@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from docs import speed
 from docs.figures import filled
 from neurobatch import codes
 from neurobatch.codes import DISCLAIMER, Code
@@ -128,7 +129,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Where each page stands and what it should say; the README is kept but for its figures."""
     for name, page in PAGES.items():
         yield HERE / name, page()
-    yield README, filled(README.read_text())
+    yield README, speed.filled(filled(README.read_text()))
 
 
 def stale() -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import pages
+from docs import pages, speed
 from docs.figures import BEGIN, CARDS, END, filled
 from neurobatch.codes import Code
 from neurobatch.settings import Settings
@@ -44,3 +44,12 @@ def test_the_figures_of_the_readme_are_those_of_the_cards() -> None:
     card = json.loads((CARDS / "mobilenet.json").read_text())
     assert f"| {card['parts']['lgg']['auc']:.2f} [" in page
     assert " old " not in page
+
+
+def test_the_readme_tells_speed_as_it_was_measured(tmp_path: Path) -> None:
+    for file in speed.REPORTS.glob("throughput.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    rows = json.loads((speed.REPORTS / "throughput.json").read_text())["rows"]
+    assert all(f"| {row['name']} |" in speed.speed(tmp_path) for row in rows)
+    assert "(`bench limit`)" not in speed.speed(tmp_path)  # what was not measured is not told
+    assert speed.filled("a page without figures") == "a page without figures"

@@ -1,0 +1,59 @@
+"""The README's figures of speed: those that the commands of `bench/` left in docs/benchmarks."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+REPORTS = Path(__file__).resolve().parent / "benchmarks"
+BEGIN, END = "<!-- speed: made by `python docs/pages.py` from docs/benchmarks -->", "<!-- end of speed -->"
+
+
+def speed(folder: Path = REPORTS) -> str:
+    """What was measured, as Markdown."""
+    found = {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    return "\n".join(_lines(found))
+
+
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    if report := found.get("throughput"):
+        yield f"| the same scans, networks and findings | | {report['ratio']} |"
+        yield "|---|---:|---:|"
+        for row in report["rows"]:
+            yield f"| {row['name']} | {row['median']:.3g} {row['unit']} | {row['ratio']:.2f} |"
+        yield from (f"| {name} | {reason} | |" for name, reason in report["absent"].items())
+        yield from ("", _told(report), "")
+    told = [*_shares(found)]
+    yield from (f"- {line}" for line in told)
+    yield from ([""] if told else [])
+    yield "[docs/benchmarks.md](docs/benchmarks.md) has the rest, with machine, sizes and versions."
+
+
+def _told(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    busy = machine["load"] > 0.25 * machine["cores"]
+    aside = " Others were at work on the machine, so only the ratios say something." if busy else ""
+    return f"`bench throughput` on {report['measured']}: {machine['processor']}, {machine['cores']} cores.{aside}"
+
+
+def _shares(found: dict[str, Any]) -> Iterator[str]:
+    """Single ratios that matter, each with its command."""
+    if report := found.get("limit"):
+        yield f"{report['rows'][0]['ratio']:.2f} of what the bare kernels reach on all cores (`bench limit`)"
+    if report := found.get("scale"):
+        row = report["rows"][-1]
+        yield f"{row['ratio']:.2f} of linear with {row['name']} whose network waits (`bench scale`)"
+    if report := found.get("series"):
+        row = report["rows"][0]
+        yield (
+            f"{row['median'] / 1000:.1f} s from the request to the mask for a series of {report['sizes']['slices']} "
+            f"slices, {row['ratio']:.2f} of the limit (`bench series`)"
+        )
+
+
+def filled(page: str) -> str:
+    """A page with its figures of speed made anew, between the two marks; a page without them as it is."""
+    if BEGIN not in page:
+        return page
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n{speed()}\n{END}{rest.partition(END)[2]}"
