@@ -13,9 +13,12 @@ from neurobatch.codes import Code
 from neurobatch.errors import Broken, NeurobatchError, ScanFailed
 from worker.arena import Slots
 from worker.children import Child
+from worker.claims import Claims
 from worker.messages import (
     Answer,
     At,
+    Claimed,
+    Clear,
     Done,
     Drop,
     Dropped,
@@ -102,6 +105,7 @@ class Crew:
         self._waiting: deque[Task] = deque()
         self._alone: deque[Task] = deque()
         self._wants: deque[tuple[Seat, Task, Want]] = deque()
+        self._claims = Claims()
 
     @property
     def under_way(self) -> int:
@@ -207,6 +211,16 @@ class Crew:
             if part.task.number in seat.tasks:
                 seat.send(message, now)
 
+    def settle(self, task: Task, now: float, *, stands: bool) -> None:
+        """Nothing is left to do for a task, whose value is put away where it has one: who waits for the same goes on.
+
+        `stands`: others find its result now, so that all may look for it at once.
+        """
+        for waiting in self._claims.leave(task, stands=stands):
+            for seat in self.seats:
+                if waiting.number in seat.tasks:
+                    seat.send(Clear(task=waiting.number, waited=True), now)
+
     # -- hearing ---------------------------------------------------------------------------------------------
 
     def hear(self, child: Child, message: Any, now: float) -> None:
@@ -233,6 +247,9 @@ class Crew:
 
     def _on_task(self, seat: Seat, task: Task, message: Any) -> None:
         match message:
+            case Claimed():
+                if self._claims.take(message.key, task):
+                    seat.send(Clear(task=task.number, waited=False), seat.since)
             case Want():
                 self._wants.append((seat, task, message))
             case Filled():
@@ -249,6 +266,8 @@ class Crew:
 
     def _end(self, seat: Seat, task: Task, value: Any, error: NeurobatchError | None) -> None:
         self._leave(seat, task)
+        if task.over or error is not None:
+            self.settle(task, seat.since, stands=False)
         if not task.over:
             task.over = True
             self._calls.finished(task, value, error)
@@ -275,6 +294,7 @@ class Crew:
         seat.child, seat.ready, seat.held, seat.idle = None, False, 0, True
         for task in tasks:
             self._leave(seat, task)
+            self.settle(task, now, stands=False)
             self._retry(task, reason)
         if not ready:
             seat.deaths += 1

@@ -25,6 +25,9 @@ from worker.children import Link, place_of, resolve
 from worker.messages import (
     Answer,
     At,
+    Claim,
+    Claimed,
+    Clear,
     DecoderConfig,
     Done,
     Drop,
@@ -44,7 +47,7 @@ from worker.messages import (
 
 PARTS = 3  # of one feed that are under way at once: one filled, one judged, one on its way back
 
-Flow = Generator[Feed, tuple[Verdict, ...], Outcome]
+Flow = Generator[Feed | Claim, Any, Outcome]  # goes on with what the docstrings of the two say
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Desk:
 
     task: int
     flow: Flow
+    held: int = 0  # bytes that the flow keeps while it waits
     feed: Feed | None = None
     values: tuple[NDArray[Any], ...] = ()  # by network, see `Verdict`
     asked: int = 0  # slices for which slots were wanted so far
@@ -104,6 +108,8 @@ class Decoder:
                 self._call(message)
             case Drop():
                 self._drop(message)
+            case Clear() if (desk := self._desks.get(message.task)) is not None:
+                self._attempt(desk, functools.partial(self._advance, desk, message.waited))
             case Grant() if (desk := self._desks.get(message.task)) is not None:
                 self._attempt(desk, functools.partial(self._fill, desk, message))
             case Answer() if (desk := self._desks.get(message.task)) is not None:
@@ -111,7 +117,7 @@ class Decoder:
 
     def _tell(self, task: int | None) -> None:
         """Say what comes next, and with it what came of the last: it must be known before anything is touched."""
-        held = sum(desk.feed.held for desk in self._desks.values() if desk.feed is not None)
+        held = sum(desk.held for desk in self._desks.values())
         self._link.send(At(task=task, heard=self._link.heard, held=held))
 
     def _attempt(self, desk: Desk, step: Callable[[], None]) -> None:
@@ -146,10 +152,14 @@ class Decoder:
         if desk is not None or any(isinstance(message, Start | Run) for message in unbegun):
             self._link.hold(Dropped(task=drop.task))
 
-    def _advance(self, desk: Desk, verdicts: tuple[Verdict, ...] | None) -> None:
-        """Run the flow up to its next feed, and want slots for the first parts of it."""
-        desk.feed = None
-        feed = next(desk.flow) if verdicts is None else desk.flow.send(verdicts)
+    def _advance(self, desk: Desk, told: tuple[Verdict, ...] | bool | None) -> None:
+        """Run the flow up to its next claim, or its next feed, and want slots for the first parts of that."""
+        desk.feed, desk.held = None, 0
+        feed = desk.flow.send(told)
+        desk.held = feed.held
+        if isinstance(feed, Claim):
+            self._link.hold(Claimed(task=desk.task, key=feed.key))
+            return
         desk.feed, desk.asked, desk.judged = feed, 0, 0
         desk.values = tuple(
             np.empty((feed.count, network.size, network.size, MASKS), np.uint8)

@@ -1,7 +1,7 @@
 """What passes between the supervisor and its children: small frozen records; pixels go through the arena.
 
-The supervisor numbers tasks. To a decoder it says `Start` or `Run`, `Grant`, `Answer`, `Drop`; the decoder
-says `Ready` once, `At` whenever its work changes, `Want`, `Filled`, `Taken`, and one of `Done`, `Failed`,
+The supervisor numbers tasks. To a decoder it says `Start` or `Run`, `Clear`, `Grant`, `Answer`, `Drop`; the decoder
+says `Ready` once, `At` whenever its work changes, `Claimed`, `Want`, `Filled`, `Taken`, and one of `Done`, `Failed`,
 `Dropped` as the last word on a task. To a network it says `Warm` and `Judge`, and hears `Ready`, `Loading`,
 `Loaded`, `Judged`.
 """
@@ -101,6 +101,17 @@ class Feed:
     held: int  # bytes that the flow keeps meanwhile
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a scan's flow yields before it does what others may be at for the same result.
+
+    It goes on, when nobody else is, with whether it had to wait: then what it needs may be there by now.
+    """
+
+    key: str
+    held: int  # bytes that the flow keeps meanwhile
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
     """What one network said of all slices of a feed."""
@@ -136,6 +147,14 @@ class Run:
     task: int
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clear:
+    """Nobody else works for the result that a task claimed, any more or yet."""
+
+    task: int
+    waited: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +199,14 @@ class At:
     task: int | None
     heard: int  # messages taken from the pipe so far
     held: int  # bytes that all flows keep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A task waits until nobody else works for this result."""
+
+    task: int
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,5 +302,5 @@ class Judged:
     said: Sequence[Numbers] | None
 
 
-FromDecoder = Ready | At | Want | Filled | Taken | Done | Failed | Dropped
+FromDecoder = Ready | At | Claimed | Want | Filled | Taken | Done | Failed | Dropped
 FromNetwork = Ready | Loading | Loaded | Judged

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, cast
 
 from models.engines.processor import processor_class
@@ -24,6 +25,7 @@ from pipeline.report import Report
 from pipeline.volumes import Volume
 from storage.ledger import ResultFiles
 from worker.jobs import Job
+from worker.messages import Network
 
 PLANNING = frozenset({"queue", "series", "slices_per_shard"})  # options that say how work is planned, not what is made
 MAKERS = ("models", "pipeline", "worker")  # the rooms whose program makes results
@@ -51,7 +53,7 @@ def key_of(job: Job, content: str) -> str | None:
         "content": content,
         "pins": [pin.model_dump(mode="json") for pin in job.pins],
         "options": job.options.model_dump(mode="json", exclude=set(PLANNING)),
-        "engines": [(network.engine, network.precision, _processor(network.precision)) for network in job.networks],
+        "networks": [_told(network) for network in job.networks],
         "program": _program(),
         "records": [Result.VERSION, Report.VERSION],
     }
@@ -92,6 +94,12 @@ def taken_over(job: Job, earlier: ResultFiles, limits: Limits) -> tuple[run.Conc
 
 def _canonical(told: dict[str, Any]) -> bytes:
     return json.dumps(told, sort_keys=True, separators=(",", ":"), default=bytes.hex).encode()
+
+
+def _told(network: Network) -> dict[str, Any]:
+    """What of a network as it runs here changes what it says: all but where its files lie."""
+    said = {name: value for name, value in asdict(network).items() if not isinstance(value, Path)}
+    return said | {"processor": _processor(network.precision)}
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from storage.opening import open_store
 from storage.reuse import find
 from worker.arena import MASK_STEPS, MASKS
 from worker.jobs import Job, Judged
-from worker.messages import Feed, Network, Outcome, Ran, Verdict
+from worker.messages import Claim, Feed, Network, Outcome, Ran, Verdict
 from worker.reuse import content_of, key_of, taken_over
 from worker.sources import Sources, SourcesConfig
 
@@ -43,7 +44,7 @@ def context(config: SourcesConfig) -> Context:
     return Context(sources=Sources(config, ledger.objects), limits=config.limits, ledger=ledger)
 
 
-def flow(context: Context, job: Job) -> Generator[Feed, tuple[Verdict, ...], Outcome]:
+def flow(context: Context, job: Job) -> Generator[Feed | Claim, Any, Outcome]:
     """Judge one scan.
 
     Raises:
@@ -54,6 +55,9 @@ def flow(context: Context, job: Job) -> Generator[Feed, tuple[Verdict, ...], Out
     content = content_of(volume)
     key = key_of(job, content)
     earlier = find(context.ledger, job.key.tenant, key) if key is not None else None
+    if key is not None and earlier is None:
+        waited = yield Claim(key=f"{job.key.tenant}/{key}", held=volume.planes.nbytes)
+        earlier = find(context.ledger, job.key.tenant, key) if waited else None
     if earlier is not None:
         return _taken_over(context, job, ContentLine(scan=job.scan.id, content=content), earlier)
     line = ContentLine(scan=job.scan.id, content=content, kept=key)

@@ -68,7 +68,7 @@ class Ticket:
 
     def put_away(self) -> None:
         """The outcome's bytes are no longer kept: must be called once for each outcome that was taken."""
-        self._supervisor.put_away(self.future.result().size)
+        self._supervisor.put_away(self._task, self.future.result().size)
 
 
 class Supervisor:
@@ -147,13 +147,14 @@ class Supervisor:
         """Nobody waits for a task any more."""
         self._events.put(functools.partial(self._forget, task))
 
-    def put_away(self, size: int) -> None:
-        """Bytes of results that are no longer kept."""
+    def put_away(self, task: Task, size: int) -> None:
+        """The bytes of a task's outcome are no longer kept."""
 
-        def less(_: float) -> None:
+        def settle(now: float) -> None:
             self._backlog -= size
+            self._crew.settle(task, now, stands=True)
 
-        self._events.put(less)
+        self._events.put(settle)
 
     def pulse(self) -> Pulse:
         """How it does now; read without a lock, so counts may be of neighbouring moments."""
@@ -265,8 +266,8 @@ class Supervisor:
             else:
                 task.future.set_result(value)
                 self._backlog += value.size if isinstance(value, Outcome) else 0
-        except InvalidStateError:
-            return  # it was cancelled a moment ago
+        except InvalidStateError:  # it was cancelled a moment ago
+            self._crew.settle(task, self._moved, stands=False)
 
     def _answered(self, part: Part) -> None:
         self._crew.answer(part, self._device.ran(part), time.monotonic())

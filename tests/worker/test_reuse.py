@@ -21,7 +21,7 @@ from storage.names import BatchKey
 from tests.worker.test_stages import EXAMPLES, SCANS, job, pin
 from worker import stages
 from worker.jobs import Job, Judged
-from worker.messages import Feed, Ran, Verdict
+from worker.messages import Claim, Feed, Ran, Verdict
 from worker.reuse import content_of, key_of
 from worker.sources import SourcesConfig
 
@@ -45,12 +45,15 @@ class Bench:
     def judge(self, asked: Job) -> tuple[Judged, int]:
         """What a scan comes to, and how many slices the networks saw for it. Its files are put."""
         flow, seen = stages.flow(self.context, asked), 0
-        verdicts: Any = None
+        told: Any = None
         try:
             while True:
-                feed = next(flow) if verdicts is None else flow.send(verdicts)
-                seen += feed.count * len(feed.networks)
-                verdicts = tuple(_said(feed, index) for index in range(len(feed.networks)))
+                step = flow.send(told)
+                if isinstance(step, Claim):
+                    told = False
+                    continue
+                seen += step.count * len(step.networks)
+                told = tuple(_said(step, index) for index in range(len(step.networks)))
         except StopIteration as end:
             judged: Judged = end.value.value
         assert judged.line is not None

@@ -100,19 +100,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def plan(
-    ledger: Ledger, shards: Sequence[Sequence[str]], *, slices: int = 1, pin: ModelPin = PIN, ended: bool = True
+    ledger: Ledger, shards: Sequence[Sequence[str | bytes]], *, slices: int = 1, pin: ModelPin = PIN, ended: bool = True
 ) -> BatchKey:
-    """A batch with one upload a scan: what its flow does stands in its bytes."""
+    """A batch with one upload a scan, which is a text that says what its flow does, or the bytes of a picture."""
     key = BatchKey("local", names.new_batch_id())
-    words = [word for shard in shards for word in shard]
-    digests = [hashlib.sha256(word.encode()).hexdigest() for word in words]
+    words = [word.encode() if isinstance(word, str) else word for shard in shards for word in shard]
+    digests = [hashlib.sha256(word).hexdigest() for word in words]
     sources = tuple(
         UploadSource(number=number, name=f"{number}.txt", size=len(word), sha256=digest)
         for number, (word, digest) in enumerate(zip(words, digests, strict=True))
     )
     ledger.open(key)
     for number, word in enumerate(words):
-        ledger.objects.put(names.upload(key, number), word.encode())
+        ledger.objects.put(names.upload(key, number), word)
     ledger.accept(Batch(id=key.batch, tenant=key.tenant, created=NOW, sources=sources))
     ledger.start_plan(key, PlanStart(models=(pin,), precision="float32", software="1"))
     scans = [
