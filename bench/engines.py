@@ -7,6 +7,7 @@ from bench.asking import QUIET, Program
 from bench.machine import this_machine
 from bench.ratios import Rounds, alternate
 from bench.report import Report, Row
+from bench.runtimes import installed
 from bench.served import engines_cache
 from bench.task import Measurement
 from models.registry import networks
@@ -25,8 +26,12 @@ def engines(pictures: int, rounds: int, only: tuple[str, ...] = ()) -> Report:
     rows: list[Row] = []
     with ExitStack() as held:
         running = {
-            engine: held.enter_context(Program.module("bench.predicting", *engine, cache, env=QUIET))
-            for engine in contenders(frozenset(this_machine().features))
+            engine: held.enter_context(Program.module(module, *engine, cache, env=QUIET))
+            for module, which in (
+                ("bench.predicting", contenders(frozenset(this_machine().features))),
+                ("bench.runtimes", installed()),
+            )
+            for engine in which
         }
         for network in names:
             rows += _rows(network, _measured(running, network, pictures, rounds))
@@ -36,7 +41,10 @@ def engines(pictures: int, rounds: int, only: tuple[str, ...] = ()) -> Report:
         ratio="× Keras, one picture",
         sizes={"pictures": pictures, "rounds": rounds},
         rows=tuple(rows),
-        notes=("Keras is `predict`; tensorflow is the engine of that name: a traced function, deterministic kernels.",),
+        notes=(
+            "Keras is `predict`; tensorflow is the engine of that name: a traced function, deterministic kernels.",
+            "onnxruntime, litert and int8 are no engines of neurobatch: measured where their packages are installed.",
+        ),
         rounds=rounds,
     )
 
