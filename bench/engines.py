@@ -1,4 +1,7 @@
-"""`bench engines`: what each engine needs for a picture, one at a time and in batches."""
+"""`bench engines`: what each engine needs for a picture, one at a time and in batches.
+
+Time of all cores together: that is what counts when all are busy, and a machine where others work does not hide it.
+"""
 
 from contextlib import ExitStack
 from functools import partial
@@ -37,7 +40,7 @@ def engines(pictures: int, rounds: int, only: tuple[str, ...] = ()) -> Report:
             rows += _rows(network, _measured(running, network, pictures, rounds))
     return begun.report(
         name="engines",
-        title="Engines: milliseconds a picture of 224 × 224 px, on all cores",
+        title="Engines: milliseconds of CPU a picture of 224 × 224 px, all cores together",
         ratio="× Keras, one picture",
         sizes={"pictures": pictures, "rounds": rounds},
         rows=tuple(rows),

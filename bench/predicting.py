@@ -32,7 +32,7 @@ class Predict:
 
 
 def predicting(engine: str, precision: str, folder: str) -> Any:
-    """What answers: seconds that a network takes for some pictures, in device batches of one size."""
+    """What answers: seconds of CPU that a network takes for some pictures, in device batches of one size."""
     chosen = None if engine == "keras" else choose(engine, Path(folder), precision=cast(Precision, precision))
 
     @cache
@@ -46,9 +46,9 @@ def predicting(engine: str, precision: str, folder: str) -> Any:
 
     def answering(network: str, batch: int, pictures: int) -> float:
         predictor, given = loaded(network, batch), noise(pictures)
-        begun = time.perf_counter()
+        begun = time.process_time()
         predictor.predict(given)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     return answering
 
