@@ -94,9 +94,13 @@ def test_the_same_command_shows_the_same_batch_and_a_person_sees_its_table(home:
     assert home.processes() == []
 
 
-def test_new_begins_afresh_and_gives_the_same_bytes(home: Home, judged: dict[str, Any]) -> None:
+def test_new_begins_afresh_and_gives_the_same_bytes(
+    home: Home, judged: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(home.env, "NEUROBATCH_REUSE", "false")  # else nothing would be judged again
     fresh = home.judge(str(EXAMPLES), "--new")
     assert fresh["id"] != judged["id"]
+    assert fresh["reused"] == 0
     assert home.results(fresh["id"]) == home.results(judged["id"])
     assert home.judge(str(EXAMPLES))["id"] == fresh["id"]
 
