@@ -16,6 +16,7 @@ def test_what_is_not_installed_is_not_measured(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # Keras 3.15 exporting to ONNX
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs:UserWarning")  # inputs stay float32
 @pytest.mark.parametrize(("runtime", "precision"), PACKAGES)
 def test_each_converts_a_network_and_runs_it(
     runtime: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
