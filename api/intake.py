@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from types import TracebackType
 from typing import Protocol
 
@@ -30,7 +31,11 @@ from neurobatch.taking import shown_path
 from storage import names
 from storage.ledger import INLINE_SOURCES, Ledger
 from storage.names import BatchKey, new_batch_id
+from storage.objects import New, Together, put_all
 from storage.roots import Roots
+
+SMALL = 256 << 10  # bytes of a file that may wait in memory for others
+TOGETHER = 64  # files that wait at most
 
 _log = logging.getLogger("neurobatch.intake")
 
@@ -158,6 +163,7 @@ class Handover:
         self._roots: list[RootSource] = []
         self._uploads: list[UploadSource] = []
         self._begun = 0  # uploads that were begun: their objects may exist
+        self._small: list[New] = []  # uploads that are not put yet
         self._bytes = 0
         self._standing = False  # True: others may rely on what was put, so that it is not withdrawn
 
@@ -182,7 +188,7 @@ class Handover:
         number = self._begun
         self._begun += 1
         meter = _Meter(chunks, self._intake.settings.upload_limit - self._bytes)
-        self._intake.ledger.objects.put(names.upload(self.key, number), meter)
+        self._put(names.upload(self.key, number), iter(meter))
         self._bytes += meter.size
         source = UploadSource(
             number=number,
@@ -192,6 +198,26 @@ class Handover:
         )
         self._uploads.append(source)
         return source
+
+    def _put(self, name: str, chunks: Iterator[bytes]) -> None:
+        """Put a file; small ones later, with others, where the store puts many for less than one by one."""
+        store = self._intake.ledger.objects
+        head: list[bytes] = []
+        if isinstance(store, Together):
+            for chunk in chunks:
+                head.append(chunk)
+                if sum(map(len, head)) > SMALL:
+                    break
+            else:
+                self._small.append(New(name, b"".join(head)))
+                if len(self._small) >= TOGETHER:
+                    self._put_small()
+                return
+        store.put(name, chain(head, chunks))
+
+    def _put_small(self) -> None:
+        put_all(self._intake.ledger.objects, self._small)
+        self._small.clear()
 
     def refer(self, source: RootSource) -> None:
         """Add what is read in place; whether the caller may name it was checked before (`Roots.admit`).
@@ -208,6 +234,7 @@ class Handover:
         """Commit the batch and ring for it."""
         if not self._roots and not self._uploads:
             raise Refused(Code.NO_SOURCES)
+        self._put_small()
         batch = self._batch(wish)
         self._standing = True  # from here a lost reply may hide a win
         if wish.idempotency_key is not None:

@@ -10,6 +10,7 @@ from bench.served import Served, served
 from bench.task import Measurement, Task, files_of, place_for
 from neurobatch.records import Options
 from worker.cores import usable_cores
+from worker.engines import device_batch
 
 OURS, BARE = "neurobatch", "bare kernels"
 
@@ -50,5 +51,5 @@ def through(bare: list[Program], folder: Path) -> float:
 def bare_kernels(options: Options, ours: Served) -> Program:
     """A process with the same networks on the same engine, in one thread."""
     settings = ours.settings
-    arguments = (options.model_dump_json(), settings.engine, str(settings.engines_folder), str(settings.device_batch))
+    arguments = (options.model_dump_json(), settings.engine, str(settings.engines_folder), str(device_batch(settings)))
     return Program.module("bench.kernels", *arguments, env={"OMP_NUM_THREADS": "1"})

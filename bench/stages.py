@@ -28,6 +28,7 @@ from storage import names
 from storage.ledger import Content, Ledger
 from storage.names import BatchKey, new_batch_id
 from worker.cores import usable_cores
+from worker.engines import device_batch
 from worker.planning import pins
 
 STAGES = (
@@ -90,7 +91,7 @@ class OneByOne:
 
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
         self._engine: Engine = choose(settings.engine, settings.engines_folder, precision=options.precision)
-        self._batch, self._ledger = settings.device_batch, ledger
+        self._batch, self._ledger = device_batch(settings), ledger
         self._loaded = {
             pin: self._engine.load(pin.name, open_weights(pin.name), self._batch, open_check(pin.name))
             for pin in pins(options)

@@ -2,14 +2,12 @@
 picture.
 """
 
-import io
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pipeline.masks import PACKING, Mask
+from pipeline.masks import Mask
+from pipeline.png import png
 from pipeline.volumes import Planes
 
 RED = (255, 0, 0)
@@ -32,9 +30,7 @@ def overlay(plane: Planes, mask: Mask | None) -> bytes:
         blended = np.rint(colours[mask] * (1.0 - FILL) + np.array(RED) * FILL)
         colours[mask] = blended.astype(np.uint8)
         colours[_outline(mask)] = RED
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(colours)).save(out, "PNG", compress_level=PACKING)
-    return out.getvalue()
+    return png(colours)
 
 
 def shown_slice(mask: Mask | None, probabilities: NDArray[np.float64]) -> int:

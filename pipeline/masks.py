@@ -6,7 +6,6 @@ on the displayed grid; for volumes a NIfTI file in the geometry of the original,
 """
 
 import gzip
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +14,19 @@ import cv2
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.records import Extent
 from pipeline.geometry import Geometry, Space
+from pipeline.png import png
 from pipeline.prepare.fit import Fit
 
 MASK_THRESHOLD = 0.5
 ANY = "any"  # the region that any of a segmenter's definitions holds: what is drawn and saved
 LENGTH_DIGITS = 2  # of mm, mm² and mm³ that are written
 LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL
-PACKING = 6  # zlib's level for both kinds of file, fixed so that equal masks are equal bytes
+PACKING = 6  # zlib's level, fixed so that equal masks are equal bytes
 
 Mask = NDArray[np.bool_]
 
@@ -87,6 +86,9 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     Returns:
         Labels `(n, h, w)`, 0 outside and 1..count inside, numbered by first slice; and the count.
     """
+    if len(mask) == 1:
+        count, plane = cv2.connectedComponents(mask[0].astype(np.uint8), connectivity=8)
+        return np.asarray(plane, np.int32)[None], count - 1
     labels = np.zeros(mask.shape, np.int32)
     parents = [0]
     for index, plane in enumerate(mask):
@@ -145,9 +147,7 @@ def shares(masks: Masks) -> NDArray[np.float64]:
 
 def as_picture(mask: Mask) -> bytes:
     """A mask `(h, w)` as a PNG of 0 and 255, one channel; equal masks give equal bytes."""
-    out = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(out, "PNG", compress_level=PACKING)
-    return out.getvalue()
+    return png(mask.astype(np.uint8) * np.uint8(255))
 
 
 def as_nifti(mask: Mask, geometry: Geometry) -> bytes:

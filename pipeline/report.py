@@ -1,6 +1,6 @@
 """report.json: all that is known of one scan's result, for people and programs, in a published schema.
 
-Written from records only, with sorted keys and rounded numbers, so that equal results are equal bytes.
+Written from records only, in fixed order and with rounded numbers, so that equal results are equal bytes.
 """
 
 import json
@@ -183,8 +183,9 @@ class Report(Record):
     disclaimer: str = DISCLAIMER
 
     def pretty(self) -> bytes:
-        """The bytes of report.json: sorted keys, indented, one newline at the end."""
-        return json.dumps(self.body(), sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"
+        """The bytes of report.json: the schema's name first, then the fields as they stand here, indented."""
+        name = json.dumps(f"neurobatch.{self.SCHEMA}/{self.VERSION}")
+        return f'{{\n  "schema": {name},{self.model_dump_json(indent=2)[1:]}\n'.encode()
 
 
 def report(

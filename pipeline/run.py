@@ -15,7 +15,6 @@ Everything here is pure: no store, no queue, no network, no clock. What a result
 arguments.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, NeurobatchError, ScanFailed
 from neurobatch.records import (
-    Artifact,
     Extent,
     Finding,
     ModelPin,
@@ -244,7 +242,7 @@ def conclude(
 
 
 def succeeded(scan: PlannedScan, conclusion: Conclusion, setting: Setting) -> Result:
-    """The result's line."""
+    """The result's line, but for the artifacts: whoever puts the files names them."""
     used = [pin for pin in setting.pins if pin.kind == "classifier" or conclusion.extents]
     return Result(
         **_origin(scan),
@@ -257,18 +255,12 @@ def succeeded(scan: PlannedScan, conclusion: Conclusion, setting: Setting) -> Re
         engine=setting.engine,
         precision=setting.precision,
         processor=setting.processor,
-        artifacts=tuple(artifact(name, data) for name, data in sorted(conclusion.files.items())),
     )
 
 
 def failed(scan: PlannedScan, error: NeurobatchError) -> Result:
     """The line of a scan that could not be judged."""
     return Result(**_origin(scan), state=ScanState.FAILED, code=error.code)
-
-
-def artifact(name: str, data: bytes) -> Artifact:
-    """What the result's line says of a file."""
-    return Artifact(name=name, media_type=MEDIA_TYPES[name], size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _origin(scan: PlannedScan) -> dict[str, Any]:

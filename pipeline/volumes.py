@@ -106,7 +106,9 @@ def grey_if_grey(planes: Planes) -> Planes:
     return np.ascontiguousarray(planes)
 
 
+_RANKS = {code: number for number, code in enumerate(Code)}
+
+
 def ordered(codes: Iterable[Code]) -> tuple[Code, ...]:
     """Warnings without repetition, in the order of their declaration, so that results are the same bytes."""
-    rank = {code: number for number, code in enumerate(Code)}
-    return tuple(sorted(set(codes), key=lambda code: rank[code]))
+    return tuple(sorted(set(codes), key=_RANKS.__getitem__))

@@ -214,7 +214,7 @@ class Progress:
             self._client.publish(keys.news(key), "live")
 
     def watch(self, key: BatchKey, seconds: float) -> Generator[bool, None, None]:
-        """Wait for changes: yields True after one (several at once are one), False after `seconds` without.
+        """Wait for changes: yields True after one (or several that came together), False after `seconds` without.
 
         Begins with True, so that nothing between asking and watching is missed. Close it when done.
         """

@@ -29,7 +29,8 @@ from storage.opening import open_configured
 from storage.progress import Progress
 from storage.ringing import Queues, Ringer, celery_settings
 from worker.arena import COLOURS
-from worker.engines import EngineConfig
+from worker.engines import EngineConfig, streams
+from worker.hands import HANDS, Hands, Waking
 from worker.hearing import Activity, Hearing, queue_of
 from worker.messages import Network
 from worker.planning import SEGMENTER, Planner
@@ -38,7 +39,7 @@ from worker.shards import STOP_SECONDS, Desk, Shards
 from worker.sources import SourcesConfig
 from worker.supervisor import SIDE, Stages, Supervisor
 from worker.tasks import register
-from worker.watching import DEAF_SECONDS, HANDS, Watch
+from worker.watching import DEAF_SECONDS, Watch
 from worker.weights import Weights
 
 PACKED_SIDE = math.isqrt(ROOM // COLOURS) + 1  # px: a slot of such slices holds a plane that is not prepared yet
@@ -72,6 +73,7 @@ def celery_app(url: str) -> Celery:
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
+    app.steps["consumer"].add(Waking)
     return app
 
 
@@ -140,7 +142,8 @@ class Worker:
         config = SourcesConfig.of(settings)
         judging = Stages(
             context_settings=config,
-            load_settings=EngineConfig(cache=settings.engines_folder),
+            load_settings=EngineConfig.of(settings),
+            streams=streams(settings.engine),
             side=PACKED_SIDE if has_gpu() else SIDE,
         )
         self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))
@@ -185,7 +188,7 @@ class Worker:
     def _consume(self) -> None:
         controller = self.app.WorkController(
             hostname=f"neurobatch@{self._parts.holder}",
-            pool="threads",
+            pool=Hands,
             concurrency=HANDS,
             without_gossip=True,
             without_mingle=True,

@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import psutil
 
@@ -197,9 +197,14 @@ def child_main(pipe: Connection) -> None:
     try:
         main(link, role.config)
     except BaseException as error:  # noqa: BLE001  the process's outermost edge: told, then it ends
-        log.critical("child_died role=%s error=%s", role.name, place_of(error))
-        os._exit(1)
+        fatal(error)
     os._exit(0)  # no clean-up: views into the arena may still stand
+
+
+def fatal(error: BaseException) -> NoReturn:
+    """End this process for an error that nobody foresaw."""
+    log.critical("child_died role=%s error=%s", multiprocessing.current_process().name, place_of(error))
+    os._exit(1)
 
 
 def resolve(entry: str) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from worker.children import Child
 from worker.messages import Judge, Judged, Loaded, Loading, Network, Ran, Ready, Warm
 from worker.tickets import Part, Task
 
-AHEAD = 2  # batches that the network process has at once: one runs, one waits
+AHEAD = 1  # batches that wait in the network process beside those that run
 PATIENCE = (0.02, 0.5)  # seconds that a batch which is not full waits, at least and at most
 LOAD_SECONDS = 900.0  # to start, or to load one network, which may have to be converted first
 LOAD_DEATHS = 3  # in a row: then the network cannot be run here
@@ -64,12 +64,13 @@ class Device:
         slots: Slots,
         *,
         batch: int,
+        streams: int,
         seconds: float,
         memory: int,
         warm: tuple[Network, ...] = (),
     ) -> None:
         self._calls, self._slots = calls, slots
-        self._batch, self._seconds, self._memory, self._warm = batch, seconds, memory, warm
+        self._batch, self._streams, self._seconds, self._memory, self._warm = batch, streams, seconds, memory, warm
         self._queues: dict[Network, deque[Item]] = {}
         self._suspects: deque[tuple[Network, tuple[Item, ...]]] = deque()
         self._sent: OrderedDict[int, Batch] = OrderedDict()
@@ -111,7 +112,7 @@ class Device:
             if now >= self._start_at:
                 self._start(now)
             return
-        while self._ready and len(self._sent) < AHEAD:
+        while self._ready and len(self._sent) < self._streams + AHEAD:
             batch = self._next(now, coming)
             if batch is None:
                 return
@@ -177,7 +178,7 @@ class Device:
     def _next(self, now: float, coming: bool) -> Batch | None:
         if self._suspects or any(batch.alone for batch in self._sent.values()):
             return None if self._sent else self._alone(now)
-        network = self._full() or (None if self._sent else self._due(now, coming))
+        network = self._full() or (self._due(now, coming) if len(self._sent) < self._streams else None)
         if network is None:
             return None
         return self._made(network, self._take(network), alone=False, now=now)
@@ -239,7 +240,7 @@ class Device:
         batch = self._sent.pop(message.number, None)
         if batch is None:
             return
-        self._durations[batch.network] = now - max(batch.sent, self._moved)
+        self._durations[batch.network] = message.seconds
         self.batches += 1
         self.slices += len(batch.items)
         for row, item in enumerate(batch.items):

@@ -43,6 +43,7 @@ class NetworkConfig:
 
     arena: ArenaPlan
     batch: int  # slices, fixed
+    streams: int  # batches that run at once
     load: str  # "module:function" that makes from `settings` a `worker.network.Loader`
     settings: Any
 
@@ -69,6 +70,10 @@ class Network:
     engine: str
     precision: str
     prepares: str | None = None  # profile that is left to the network process; None: slices come prepared
+
+    def __hash__(self) -> int:
+        """Of what tells almost all apart: it is looked up for every slice, and paths are slow to hash."""
+        return hash((self.name, self.sha256, self.engine, self.precision))
 
     @property
     def numbers(self) -> int:
@@ -300,6 +305,7 @@ class Judged:
 
     number: int
     said: Sequence[Numbers] | None
+    seconds: float  # that it took
 
 
 FromDecoder = Ready | At | Claimed | Want | Filled | Taken | Done | Failed | Dropped

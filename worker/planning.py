@@ -103,6 +103,8 @@ class Planner:
 
     def _nothing_was_there(self, key: BatchKey, last: Page) -> Code | None:
         """Why the batch failed: no file was listed, since no source could be had. None: it did not."""
+        if last.files:
+            return None
         for page in self.ledger.pages(key):
             if page.files:
                 return None

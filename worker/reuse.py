@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from models.engines.processor import processor_class
 from models.engines.seam import Precision
-from neurobatch.records import Result
+from neurobatch.records import ModelPin, Options, Result
 from neurobatch.version import VERSION
 from pipeline import run
 from pipeline.limits import Limits
@@ -49,15 +49,8 @@ def key_of(job: Job, content: str) -> str | None:
     """Hex SHA-256 over all that the result of a scan with this content depends on; None: it may not be shared."""
     if not job.reuse or any(network.engine == UNMADE for network in job.networks):
         return None
-    told = {
-        "content": content,
-        "pins": [pin.model_dump(mode="json") for pin in job.pins],
-        "options": job.options.model_dump(mode="json", exclude=set(PLANNING)),
-        "networks": [_told(network) for network in job.networks],
-        "program": _program(),
-        "records": [Result.VERSION, Report.VERSION],
-    }
-    return hashlib.sha256(_canonical(told)).hexdigest()
+    made_by = _made_by(job.pins, job.options, job.networks, _program())
+    return hashlib.sha256(f"{made_by}\n{content}".encode()).hexdigest()
 
 
 def taken_over(job: Job, earlier: ResultFiles, limits: Limits) -> tuple[run.Conclusion, run.Setting]:
@@ -90,6 +83,19 @@ def taken_over(job: Job, earlier: ResultFiles, limits: Limits) -> tuple[run.Conc
         limits=limits,
     )
     return conclusion, setting
+
+
+@functools.lru_cache(maxsize=16)
+def _made_by(pins: tuple[ModelPin, ...], options: Options, networks: tuple[Network, ...], program: str) -> str:
+    """All that results depend on besides what the scans hold, told once for all scans of a batch."""
+    told = {
+        "pins": [pin.model_dump(mode="json") for pin in pins],
+        "options": options.model_dump(mode="json", exclude=set(PLANNING)),
+        "networks": [_told(network) for network in networks],
+        "program": program,
+        "records": [Result.VERSION, Report.VERSION],
+    }
+    return hashlib.sha256(_canonical(told)).hexdigest()
 
 
 def _canonical(told: dict[str, Any]) -> bytes:

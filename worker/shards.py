@@ -234,7 +234,7 @@ class _Try:
     ) -> None:
         self._desk, self._plan, self._lease, self._files = desk, plan, lease, putting
         self._careful = attempt.number >= CAREFUL_FROM
-        self._window = 1 if self._careful else 2 * desk.settings.device_batch + 2
+        self._window = 1 if self._careful else 2 * desk.supervisor.width + 2
         self._todo = deque(plan.shard.scans)
         self._judging: dict[Future[Any], tuple[PlannedScan, Ticket]] = {}  # futures of outcomes
         self._putting: dict[Future[Any], PlannedScan] = {}  # futures of results

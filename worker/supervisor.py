@@ -26,6 +26,7 @@ from worker.children import Child, Role, place_of
 from worker.cores import usable_cores
 from worker.crew import Crew, CrewCalls, CrewLimits
 from worker.device import Device, DeviceCalls
+from worker.engines import device_batch
 from worker.heartbeat import BEAT_SECONDS, Heartbeat, Pulse
 from worker.messages import DecoderConfig, Network, NetworkConfig, Outcome, Run, Start
 from worker.tickets import Part, Task
@@ -49,6 +50,7 @@ class Stages:
     load: str = "worker.engines:loader"
     context_settings: Any = None  # what `context` is called with, in a decoder
     load_settings: Any = None  # what `load` is called with, in the network process
+    streams: int = 1  # device batches that the network process runs at once
     side: int = SIDE  # px of the largest slice that slots are made for
 
 
@@ -83,6 +85,8 @@ class Supervisor:
         self._open = False
         self._number = 0
         self._closing = False
+        self._batch = device_batch(settings)
+        self.width = self._batch * stages.streams  # slices that the networks judge at once
         self._end: NeurobatchError = Unavailable(Code.INTERNAL, "The worker is stopping.")
         self._tasks: set[Task] = set()
         self._backlog = 0  # bytes
@@ -284,7 +288,8 @@ class Supervisor:
         settings = self._settings
         config = NetworkConfig(
             arena=self._arena.plan,
-            batch=settings.device_batch,
+            batch=self._batch,
+            streams=self._stages.streams,
             load=self._stages.load,
             settings=self._stages.load_settings,
         )
@@ -297,7 +302,8 @@ class Supervisor:
         return Device(
             calls,
             self._slots,
-            batch=settings.device_batch,
+            batch=self._batch,
+            streams=self._stages.streams,
             seconds=settings.scan_seconds,
             memory=settings.network_memory,
             warm=self._warm,
@@ -308,14 +314,14 @@ class Supervisor:
         seats = settings.decoders or usable_cores()
         config = DecoderConfig(
             arena=self._arena.plan,
-            part=max(1, min(settings.device_batch, PART, self._slots.count // 4)),
+            part=max(1, min(self.width, PART, self._slots.count // 4)),
             flow=self._stages.flow,
             context=self._stages.context,
             settings=self._stages.context_settings,
         )
         limits = CrewLimits(
             seats=seats,
-            scans=2 + math.ceil(3 * settings.device_batch / seats),
+            scans=2 + math.ceil(3 * self.width / seats),
             held=settings.decoder_memory // 4,
             memory=settings.decoder_memory,
             seconds=settings.scan_seconds,

@@ -14,11 +14,11 @@ from neurobatch.errors import NeurobatchError
 from storage.leases import Leases
 from storage.presence import RENEW_SECONDS, lease_of
 from storage.ringing import Queues
+from worker.hands import HANDS
 from worker.hearing import Activity
 
 DEAF_SECONDS = 30.0  # that bells may wait while hands are free
 FIRST = 4  # times as long for a consumer that has heard nothing yet: it may still be starting
-HANDS = 2  # bells that a worker hears at a time
 
 log = logging.getLogger(__name__)
 

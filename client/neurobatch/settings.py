@@ -95,7 +95,9 @@ class Settings(BaseSettings):
               "are the same"),
     ] = True  # fmt: skip
     decoders: Annotated[int | None, Field(ge=1, le=256, description="decoder processes; default: one a core")] = None
-    device_batch: Annotated[int, Field(ge=1, le=1024, description="slices a network call")] = 16
+    device_batch: Annotated[
+        int | None, Field(ge=1, le=1024, description="slices a network call; default: 4 on processors, 16 on a GPU")
+    ] = None
     arena: Annotated[int, Field(ge=16 * MIB, description="bytes of shared memory for prepared slices")] = 256 * MIB
     decoder_memory: Annotated[int, Field(ge=64 * MIB, description="bytes one decoder may use")] = 4096 * MIB
     network_memory: Annotated[int, Field(ge=256 * MIB, description="bytes the network process may use")] = 8192 * MIB

@@ -13,7 +13,13 @@ GPU = Path("/dev/nvidia0")  # there where the driver sees a card, in containers 
 
 
 def choose(
-    name: str, cache: Path, *, precision: Precision = "float32", threads: int | None = None, gpu: Path = GPU
+    name: str,
+    cache: Path,
+    *,
+    precision: Precision = "float32",
+    threads: int | None = None,
+    streams: int = 1,
+    gpu: Path = GPU,
 ) -> Engine:
     """Make the engine of this name; importing its library is left to this moment.
 
@@ -22,15 +28,16 @@ def choose(
             else OpenVINO, else TensorFlow.
         cache: folder for converted networks.
         precision: `float32`, or `bfloat16` (faster where the processor multiplies it; differs in the third digit).
-        threads: threads a network call, None for the library's own choice.
+        threads: threads that networks have together, None for the library's own choice.
+        streams: batches that may run at once, where the engine can do that (OpenVINO).
         gpu: the device file that says that there is a GPU.
 
     Raises:
         Broken: `no_engine`, there is no such engine or its library is not installed.
     """
-    wanted = _best(gpu) if name == "auto" else name
+    wanted = resolved(name, gpu)
     makers: dict[str, Callable[[], Engine]] = {
-        "openvino": lambda: _openvino(cache, precision, threads),
+        "openvino": lambda: _openvino(cache, precision, threads, streams),
         "tensorflow": lambda: _tensorflow(precision, threads),
         "timed": _timed,
     }
@@ -42,6 +49,15 @@ def choose(
         raise Broken(Code.NO_ENGINE, f"{wanted} cannot be imported: {error.name}") from error
 
 
+def resolved(name: str, gpu: Path = GPU) -> str:
+    """The engine that `auto` means on this machine; any other name as it is."""
+    if name != "auto":
+        return name
+    if has_gpu(gpu) and importlib.util.find_spec("tensorflow"):
+        return "tensorflow"
+    return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
+
+
 def has_gpu(gpu: Path = GPU) -> bool:
     """Whether there are a card and TensorFlow's libraries for it."""
     return gpu.exists() and importlib.util.find_spec("nvidia") is not None
@@ -49,8 +65,7 @@ def has_gpu(gpu: Path = GPU) -> bool:
 
 def prepares(name: str, profile: str, gpu: Path = GPU) -> bool:
     """Whether the engine of this name prepares slices itself: TensorFlow with a GPU those that are to be denoised."""
-    wanted = _best(gpu) if name == "auto" else name
-    if wanted != "tensorflow" or not has_gpu(gpu):
+    if resolved(name, gpu) != "tensorflow" or not has_gpu(gpu):
         return False
     from pipeline.prepare.profiles import PROFILES
 
@@ -69,16 +84,10 @@ def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "f
     return sorted(networks())
 
 
-def _best(gpu: Path) -> str:
-    if has_gpu(gpu) and importlib.util.find_spec("tensorflow"):
-        return "tensorflow"
-    return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
-
-
-def _openvino(cache: Path, precision: Precision, threads: int | None) -> Engine:
+def _openvino(cache: Path, precision: Precision, threads: int | None, streams: int) -> Engine:
     from models.engines.openvino import OpenVino
 
-    return OpenVino(cache=cache, precision=precision, threads=threads)
+    return OpenVino(cache=cache, precision=precision, threads=threads, streams=streams)
 
 
 def _tensorflow(precision: Precision, threads: int | None) -> Engine:

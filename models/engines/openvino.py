@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ class OpenVino:
     cache: Path
     precision: Precision = "float32"
     threads: int | None = None  # None: OpenVINO's own choice
+    streams: int = 1  # batches that may run at once, each on its share of the threads
     name: str = "openvino"
 
     @property
@@ -43,12 +45,12 @@ class OpenVino:
         graph.reshape([batch, SIDE, SIDE, 3])
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": self.streams,
+            "ENABLE_CPU_PINNING": False,  # decoders share the cores: a bound thread would wait beside an idle core
         }
         if self.threads is not None:
             options["INFERENCE_NUM_THREADS"] = self.threads
-        return OpenVinoPredictor(openvino.Core().compile_model(graph, "CPU", options), batch)
+        return OpenVinoPredictor(openvino.Core().compile_model(graph, "CPU", options), batch, self.streams)
 
     def converted(self, network: str, weights: Path, check: Path | None = None) -> Path:
         """The network in OpenVINO's form, made now if need be. Two processes at once do no harm.
@@ -84,18 +86,25 @@ class OpenVino:
 
 
 class OpenVinoPredictor:
-    """A compiled network with one device batch shape."""
+    """A compiled network with one device batch shape; safe for as many threads as it has streams."""
 
-    def __init__(self, compiled: openvino.CompiledModel, batch: int) -> None:
-        self._request = compiled.create_infer_request()
+    def __init__(self, compiled: openvino.CompiledModel, batch: int, streams: int) -> None:
         self._batch = batch
+        self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for _ in range(streams):
+            self._requests.put(compiled.create_infer_request())
 
     def predict(self, pictures: Pictures) -> Outputs:
         """See `Predictor.predict`."""
         return in_batches(pictures, self._batch, self._run)
 
     def _run(self, batch: Pictures) -> Outputs:
-        return np.asarray(self._request.infer([batch])[0], np.float32)
+        request = self._requests.get()
+        try:
+            request.infer([batch], share_inputs=True, share_outputs=True)
+            return np.array(request.get_output_tensor(0).data, np.float32)  # a copy: the request is used again
+        finally:
+            self._requests.put(request)
 
 
 def _files(weights: Path, check: Path | None) -> list[Path]:

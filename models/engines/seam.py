@@ -22,7 +22,7 @@ class Predictor(Protocol):
         """Run the network on any number of pictures, in order.
 
         The device always sees batches of one shape, filled up with black, so a picture's output depends on nothing
-        but the picture. Not safe for two threads at once.
+        but the picture. Safe for as many threads at once as the engine has streams.
 
         Raises:
             ValueError: `pictures` is not `(n, 224, 224, 3)` uint8.
@@ -36,6 +36,11 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """`openvino`, `tensorflow` or `timed`."""
+        ...
+
+    @property
+    def streams(self) -> int:
+        """How many batches may run at once."""
         ...
 
     @property
@@ -64,7 +69,7 @@ class Engine(Protocol):
 
 
 def in_batches(pictures: Pictures, batch: int, run: Callable[[Pictures], Outputs]) -> Outputs:
-    """Give `pictures` to `run` in batches of exactly `batch`, and put what comes out together.
+    """Give `pictures` to `run`, whose arrays are its caller's, in batches of exactly `batch`; put all outputs together.
 
     Raises:
         ValueError: `pictures` is not `(n, 224, 224, 3)` uint8, or empty.
@@ -74,7 +79,13 @@ def in_batches(pictures: Pictures, batch: int, run: Callable[[Pictures], Outputs
     parts = []
     for start in range(0, len(pictures), batch):
         part = pictures[start : start + batch]
-        full = np.zeros((batch, SIDE, SIDE, 3), np.uint8)
-        full[: len(part)] = part
-        parts.append(np.array(run(full)[: len(part)], np.float32))
-    return np.concatenate(parts)
+        parts.append(run(_full(part, batch))[: len(part)])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _full(part: Pictures, batch: int) -> Pictures:
+    if len(part) == batch:
+        return np.ascontiguousarray(part)
+    full = np.zeros((batch, SIDE, SIDE, 3), np.uint8)
+    full[: len(part)] = part
+    return full

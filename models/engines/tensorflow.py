@@ -22,6 +22,7 @@ class TensorFlow:
     precision: Precision = "float32"
     threads: int | None = None  # None: TensorFlow's own choice
     name: str = "tensorflow"
+    streams: int = 1
 
     @property
     def processor(self) -> str:
@@ -66,4 +67,4 @@ class TensorFlowPredictor:
         return in_batches(pictures, self._batch, self._run)
 
     def _run(self, batch: Pictures) -> Outputs:
-        return np.asarray(self._function(tf.constant(batch)), np.float32)
+        return np.array(self._function(tf.constant(batch)), np.float32)

@@ -20,6 +20,7 @@ class Timed:
     seconds: float = 0.005  # a picture
     precision: Precision = "float32"
     name: str = "timed"
+    streams: int = 1
     processor: str = "none"
 
     def load(self, network: str, weights: Path, batch: int, check: Path | None = None) -> "TimedPredictor":

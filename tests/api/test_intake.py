@@ -1,5 +1,5 @@
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.intake import Intake, Upload, Wish
+from api.intake import SMALL, TOGETHER, Intake, Upload, Wish
 from neurobatch.codes import Code
 from neurobatch.errors import Refused, Unavailable
 from neurobatch.records import (
@@ -23,10 +23,11 @@ from neurobatch.records import (
 from neurobatch.settings import Settings
 from neurobatch.taking import shown_path
 from storage import endings, names
+from storage.folder import Folder
 from storage.ledger import Ledger
 from storage.memory import Memory
 from storage.names import BatchKey
-from storage.objects import Body, Stored
+from storage.objects import Body, New, Objects, Stored
 from storage.roots import Roots
 
 NOW = datetime(2026, 11, 25, 3, tzinfo=UTC)
@@ -51,7 +52,7 @@ class Rung:
         self.bells.append((word, key.batch, queue))
 
 
-def intake_over(store: Memory, tmp_path: Path, *, down: bool = False, **settings: int) -> tuple[Intake, Rung]:
+def intake_over(store: Objects, tmp_path: Path, *, down: bool = False, **settings: int) -> tuple[Intake, Rung]:
     bells = Rung(down=down)
     made = Settings(home=tmp_path, **settings)  # type: ignore[arg-type]
     return Intake(Ledger(store), bells, made, Roots(configured={"scans": "/srv/scans"}), clock=lambda: NOW), bells
@@ -61,7 +62,7 @@ def uploads(*contents: bytes) -> list[Upload]:
     return [Upload(name=f"a/{n}.png", chunks=[content[:3], content[3:]]) for n, content in enumerate(contents)]
 
 
-def all_names(store: Memory) -> list[str]:
+def all_names(store: Objects) -> list[str]:
     return [stored.name for stored in store.list("")]
 
 
@@ -78,6 +79,38 @@ def test_what_was_uploaded_lies_in_the_store_with_its_digest_and_a_planner_is_wo
     assert store.get(names.upload(key, 0)) == b"scan one"
     assert [opened.key for opened in intake.ledger.opened()] == [key]
     assert bells.bells == [("plan", batch.id, "urgent")]
+
+
+class Noted(Folder):
+    """A folder that notes in which groups objects are put."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.groups: list[int] = []
+
+    def put_together(self, objects: Sequence[New]) -> None:
+        self.groups.append(len(objects))
+        super().put_together(objects)
+
+
+def test_small_files_are_put_together_and_all_stand_before_the_batch_does(tmp_path: Path) -> None:
+    store = Noted(tmp_path / "store")
+    intake, bells = intake_over(store, tmp_path)
+    contents = [b"%d" % number for number in range(TOGETHER + 2)]
+    contents[1] = b"large" * SMALL  # a file that does not wait in memory for the others
+    batch = intake.submit("local", uploads(*contents), Wish())
+    assert [len(batch.sources), store.groups] == [len(contents), [TOGETHER, 1]]
+    key = BatchKey("local", batch.id)
+    assert [store.get(names.upload(key, number)) for number in range(len(contents))] == contents
+    assert bells.bells == [("plan", batch.id, "normal")]
+
+
+def test_small_files_that_waited_leave_nothing_where_a_later_one_is_refused(tmp_path: Path) -> None:
+    store = Folder(tmp_path / "store")
+    intake, _ = intake_over(store, tmp_path, upload_limit=9)
+    with pytest.raises(Refused):
+        intake.submit("local", uploads(b"small", b"too large"), Wish())
+    assert [name for name in all_names(store) if "uploads" in name] == []
 
 
 def test_the_marker_stands_before_the_first_byte_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_neighbours_and_place_in_a_batch_change_no_bit(name: str, openvino: Engi
     assert np.array_equal(together, np.concatenate([predictor.predict(shown[k : k + 1]) for k in range(6)]))
     crowded = np.concatenate([np.full((3, SIDE, SIDE, 3), 255, np.uint8), shown[:1]])
     assert np.array_equal(together[:1], predictor.predict(crowded)[3:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_batches_that_run_at_once_say_what_each_says_alone(name: str, openvino: Engine, cache: Path) -> None:
+    shown = [heads(8)[k : k + 2] for k in range(0, 8, 2)]
+    alone = [openvino.load(name, open_weights(name), 2).predict(each).tobytes() for each in shown]
+    predictor = choose("openvino", cache, threads=2, streams=2).load(name, open_weights(name), 2)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            assert [said.tobytes() for said in pool.map(predictor.predict, shown)] == alone
 
 
 @pytest.mark.slow

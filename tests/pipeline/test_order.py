@@ -182,11 +182,11 @@ def test_several_files_are_one_scan_only_as_a_series() -> None:
         decode(ScanKind.PICTURE, [b"", b""], setting().limits)
 
 
-def test_the_line_of_a_result_names_its_files_by_their_digests() -> None:
+def test_the_line_of_a_result_names_its_networks_and_its_source() -> None:
     _, found = concluded(ScanKind.PICTURE, [picture(head())], 4.0)
     line = succeeded(planned(ScanKind.PICTURE), found, setting())
     assert line.state is ScanState.SUCCEEDED
-    assert [part.name for part in line.artifacts] == ["mask.png", "overlay.png", "report.json"]
+    assert sorted(found.files) == ["mask.png", "overlay.png", "report.json"]
     assert [use.name for use in line.models] == ["mobilenet", "unet"]
     assert line.source == 2
     assert Result.load(line.dump()) == line

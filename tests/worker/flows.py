@@ -5,6 +5,7 @@ They stand in for decoding and for networks only; processes, pipes, arena and qu
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from neurobatch.errors import Broken, ScanFailed
 from worker.messages import Feed, Network, Outcome, Ran, Verdict
 
 SIDE = 32
+PAIR_SECONDS = 120.0  # that a batch waits for the other
 POISON, GLUE, GREED = 66, 67, 68  # slices of these greys kill the network process, hold it up, make it eat memory
 CLASSIFIER = Network(
     name="classifier",
@@ -148,6 +150,23 @@ def loader(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np
             return pictures[:, :1, 0, 0].astype(np.float32)
 
         return run, Ran(engine="test", precision="float32", processor="none")
+
+    return load
+
+
+def paired(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np.uint8]], Any], Ran]]:
+    """Networks of which each batch waits for another to be judged with it."""
+    pair = threading.Barrier(2, timeout=PAIR_SECONDS)
+
+    def load(network: Network, batch: int) -> tuple[Callable[[NDArray[np.uint8]], Any], Ran]:
+        run, ran = loader(settings)(network, batch)
+
+        def together(pictures: NDArray[np.uint8]) -> Any:
+            if pictures.any():  # loading tries it with black
+                pair.wait()
+            return run(pictures)
+
+        return together, ran
 
     return load
 

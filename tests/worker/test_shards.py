@@ -324,7 +324,7 @@ def test_cancelling_stops_a_shard_soon_and_the_cancellers_lines_stand(bench: Ben
     assert attempts(bench.ledger, key) == []
     before = bench.supervisor.pulse().slices
     time.sleep(0.3)
-    assert bench.supervisor.pulse().slices - before <= bench.settings.device_batch
+    assert bench.supervisor.pulse().slices - before <= bench.supervisor.width
     Shards(desk).run(key, 0)
     assert attempts(bench.ledger, key) == []
 

@@ -101,6 +101,15 @@ def test_many_scans_share_full_device_batches(shared: Supervisor) -> None:
     assert after.batches - before.batches <= 50, "device batches were nearly empty"
 
 
+def test_as_many_batches_run_at_once_as_the_network_has_streams(tmp_path: Path) -> None:
+    stages = Stages(flow=STAGES.flow, context=STAGES.context, load="tests.worker.flows:paired", streams=2)
+    with Supervisor(settings(tmp_path), stages) as supervisor:
+        assert supervisor.width == 8
+        tickets = [supervisor.judge(Scan(greys=tuple(range(start, start + 4)))) for start in (10, 20, 30, 40)]
+        for ticket, start in zip(tickets, (10, 20, 30, 40), strict=True):
+            assert value(ticket) == (tuple(float(grey) for grey in range(start, start + 4)),)
+
+
 def test_a_lone_slice_does_not_wait_for_company(shared: Supervisor) -> None:
     value(shared.judge(Scan()))
     begun = time.monotonic()
