@@ -108,6 +108,16 @@ def limit(task: Task) -> Report:
 
 @bench.command()
 @reporting
+@task_options(scans=120, rounds=3)
+def again(task: Task) -> Report:
+    """An archive that is sent a second time, and a picture that comes alone."""
+    from bench.again import again as measure
+
+    return measure(task)
+
+
+@bench.command()
+@reporting
 @task_options(scans=128, rounds=3)
 def stages(task: Task) -> Report:
     """Where the time of a scan goes."""

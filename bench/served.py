@@ -143,7 +143,7 @@ def engines_cache() -> Path:
     """Where this machine keeps its converted networks: converting takes longer than most measurements."""
     settings = load_settings()
     cache = settings.engines_folder.absolute()
-    prepare_engines(cache, settings.engine, settings.precision)
+    prepare_engines(cache, settings.engine)
     return cache
 
 

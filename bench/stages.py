@@ -16,7 +16,7 @@ import numpy as np
 from bench.report import Report, Row
 from bench.served import Handled, Served, served
 from bench.task import Measurement, Task, files_of, place_for
-from models.engines.choice import choose
+from models.engines.choice import choose, precision_of
 from models.engines.seam import Engine, Predictor
 from models.registry import open_check, open_weights
 from neurobatch.records import FileRef, ModelPin, Options, PlannedScan, ScanKind
@@ -90,7 +90,9 @@ class OneByOne:
     """The stages of a scan as the worker has them, one after another in this process."""
 
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
-        self._engine: Engine = choose(settings.engine, settings.engines_folder, precision=options.precision)
+        self._engine: Engine = choose(
+            settings.engine, settings.engines_folder, precision=precision_of(options.precision, settings.precision)
+        )
         self._batch, self._ledger = device_batch(settings), ledger
         self._loaded = {
             pin: self._engine.load(pin.name, open_weights(pin.name), self._batch, open_check(pin.name))

@@ -38,7 +38,7 @@ class Task:
         parts = [command]
         if options.classifier != usual.classifier or options.segment != usual.segment:
             parts.append(f"{options.classifier}-{options.segment}")
-        if options.precision != usual.precision:
+        if options.precision not in (usual.precision, "float32"):
             parts.append(options.precision)
         return "-".join(parts)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from bench.agreeing import Said, agreeing
+from bench.agreeing import NEAR, SHARE, Said, agreeing
 from bench.competing import Competitors
 from bench.ratios import Rounds, alternate, times_as_fast
 from bench.report import Report, Row
 from bench.served import Handled, served
 from bench.task import Measurement, Task, place_for
+from models.engines.choice import precision_of
 
 OURS = "neurobatch"
 
@@ -47,7 +48,10 @@ def throughput(task: Task, wanted: tuple[str, ...] = ()) -> Report:
             return task.scans / seconds
 
         rates = alternate({OURS: by_us, **{name: partial(by, name) for name in peers.names}}, task.rounds)
-    same = {name: agreeing(name, _said(handled), said) for name, said in found.items() if peers.must_agree(name)}
+    precision = precision_of(task.options.precision, ours.settings.precision)
+    same = {
+        name: agreeing(name, _said(handled), said, precision) for name, said in found.items() if peers.must_agree(name)
+    }
     return begun.report(
         name=task.named("throughput"),
         title="Throughput: HTTP upload to the last result in the store, against what one would write instead",
@@ -55,7 +59,7 @@ def throughput(task: Task, wanted: tuple[str, ...] = ()) -> Report:
         sizes=task.sizes,
         rows=tuple(_row(name, values, rates[OURS]) for name, values in rates.items()),
         absent=peers.absent,
-        notes=_notes(handled, same),
+        notes=_notes(handled, same, precision),
         rounds=task.rounds,
     )
 
@@ -75,7 +79,7 @@ def _said(handled: Sequence[Handled]) -> dict[str, Said]:
     }
 
 
-def _notes(handled: Sequence[Handled], same: Mapping[str, int]) -> tuple[str, ...]:
+def _notes(handled: Sequence[Handled], same: Mapping[str, int], precision: str) -> tuple[str, ...]:
     used = sorted({(result.engine, result.precision) for batch in handled for result in batch.results})
     uploading = fmean(each.accepted / each.seconds for each in handled)
     scans = sum(len(each.results) for each in handled)
@@ -84,5 +88,6 @@ def _notes(handled: Sequence[Handled], same: Mapping[str, int]) -> tuple[str, ..
     return (
         f"neurobatch ran on {engines}; uploading took {uploading:.0%} of its time.",
         "Peers read the files in place and have float32 networks; all was loaded and warm.",
-        f"Of {scans} scans the same finding, probability and size of mask as neurobatch's: {agreed}.",
+        f"Of {scans} scans the same finding, probability (within {NEAR[precision]}) and size of mask (within "
+        f"{SHARE[precision]:.0%}) as neurobatch's: {agreed}.",
     )

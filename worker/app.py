@@ -14,7 +14,7 @@ from celery import Celery
 from celery.worker import state as celery_state
 
 from models import registry
-from models.engines.choice import has_gpu
+from models.engines.choice import has_gpu, precision_of
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.records import Options
@@ -235,6 +235,7 @@ class Worker:
                 call=self._supervisor.call,
                 scratch=self._settings.home / "run" / "planning",
                 threshold=self._settings.threshold,
+                precision=self._settings.precision,
             ),
             shards=self._shards,
             activity=self._activity,
@@ -265,7 +266,7 @@ def _warm(settings: Settings) -> tuple[Network, ...]:
             registry.open_weights(name),
             registry.open_check(name),
             settings.engine,
-            Options().precision,
+            precision_of(Options().precision, settings.precision),
         )
         for name in WARM
         if name in known

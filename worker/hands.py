@@ -3,7 +3,7 @@ the broker, and by itself would look only once a second whether one has become f
 """
 
 import contextlib
-import socket
+import os
 from typing import Any
 
 from celery import bootsteps
@@ -11,9 +11,7 @@ from celery.concurrency.thread import TaskPool
 
 HANDS = 2  # bells that a worker hears at a time
 
-_asleep, _waker = socket.socketpair()  # one consumer a process
-for _end in (_asleep, _waker):
-    _end.setblocking(False)
+_asleep, _waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # one consumer a process
 
 
 class Hands(TaskPool):
@@ -31,15 +29,15 @@ class Waking(bootsteps.StartStopStep):
 
     def register_with_event_loop(self, _: Any, hub: Any) -> None:
         """Called by Celery whenever the consumer's loop begins."""
-        hub.add_reader(_asleep.fileno(), _woken)
+        hub.add_reader(_asleep, _woken)
 
 
 def _wake() -> None:
     with contextlib.suppress(BlockingIOError):  # it is being woken already
-        _waker.send(b"\0")
+        os.write(_waker, b"\0")
 
 
 def _woken() -> None:
     with contextlib.suppress(BlockingIOError):
-        while _asleep.recv(64):
+        while os.read(_asleep, 64):
             continue

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from models import registry
+from models.engines.choice import precision_of
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, ScanFailed
 from neurobatch.records import Batch, Cursor, ModelPin, Options, Page, PlanEnd, PlanStart
@@ -64,6 +65,7 @@ class Planner:
     limits: PageLimits = field(default_factory=PageLimits)
     seconds: float = PAGE_SECONDS
     threshold: float | None = None  # the site's own, where a batch names none
+    precision: str = "float32"  # likewise
 
     def step(self, key: BatchKey, near: int = 0) -> Step:
         """Commit the next page of a batch, and the plan's end after the last; that page should be number `near`.
@@ -120,7 +122,9 @@ class Planner:
             check = registry.open_check(model.name)
             if model.oddness is not None and check is not None:
                 self.ledger.keep_model(model.oddness.sha256, check)
-        start = PlanStart(models=models, precision=batch.options.precision, software=VERSION)
+        start = PlanStart(
+            models=models, precision=precision_of(batch.options.precision, self.precision), software=VERSION
+        )
         return self.ledger.start_plan(key, start)
 
     def _drafted(self, key: BatchKey, number: int, cursor: Cursor) -> Page:

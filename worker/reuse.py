@@ -27,7 +27,7 @@ from storage.ledger import ResultFiles
 from worker.jobs import Job
 from worker.messages import Network
 
-PLANNING = frozenset({"queue", "series", "slices_per_shard"})  # options that say how work is planned, not what is made
+PLANNING = frozenset({"queue", "series", "slices_per_shard", "precision"})  # planned with, or told by the networks
 MAKERS = ("models", "pipeline", "worker")  # the rooms whose program makes results
 UNMADE = "timed"  # engine that waits instead: what it says is nobody's result
 

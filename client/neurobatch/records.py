@@ -160,7 +160,7 @@ class Options(Value):
     series: Literal["uid", "folder"] = "uid"
     queue: Literal["urgent", "normal", "bulk"] = "normal"
     engine: Literal["auto", "openvino", "tensorflow", "timed"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: as the worker's settings say
     slices_per_shard: Annotated[int, Field(ge=1, le=100_000)] = 512
 
 

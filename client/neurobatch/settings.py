@@ -83,7 +83,11 @@ class Settings(BaseSettings):
     engines: Annotated[
         Path | None, Field(description="folder of networks as engines want them; default: engines in home")
     ] = None
-    precision: Annotated[Literal["float32", "bfloat16"], Field(description="precision of the networks")] = "float32"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(description="precision of the networks where a batch names none; auto: bfloat16 where the processor "
+              "multiplies it"),
+    ] = "float32"  # fmt: skip
     threshold: Annotated[
         float | None,
         Field(ge=0, le=1, description="the site's own threshold: probability from which a scan is positive where a "

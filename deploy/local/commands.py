@@ -92,6 +92,6 @@ def prepare_engines() -> int:
     keep_in(settings.engines_folder)
     warm()
     click.echo("the denoiser is ready", err=True)
-    for name in prepare(settings.engines_folder, settings.engine, settings.precision):
+    for name in prepare(settings.engines_folder, settings.engine):
         click.echo(f"{name} is ready", err=True)
     return SUCCEEDED

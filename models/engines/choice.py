@@ -3,7 +3,9 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+from models.engines.processor import multiplies_bfloat16
 from models.engines.seam import Engine, Precision
 from models.registry import networks, open_check, open_weights
 from neurobatch.codes import Code
@@ -58,6 +60,14 @@ def resolved(name: str, gpu: Path = GPU) -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
 
 
+def precision_of(asked: str, site: str) -> Precision:
+    """The precision that a batch asks for, or else the site does; `auto` of the site is the fastest that holds here."""
+    wanted = site if asked == "auto" else asked
+    if wanted == "auto":
+        return "bfloat16" if multiplies_bfloat16() else "float32"
+    return cast(Precision, wanted)
+
+
 def has_gpu(gpu: Path = GPU) -> bool:
     """Whether there are a card and TensorFlow's libraries for it."""
     return gpu.exists() and importlib.util.find_spec("nvidia") is not None
@@ -72,13 +82,13 @@ def prepares(name: str, profile: str, gpu: Path = GPU) -> bool:
     return PROFILES[profile].denoises
 
 
-def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "float32") -> list[str]:
+def prepare_engines(cache: Path, engine: str = "auto") -> list[str]:
     """Convert all shipped networks ahead, as an installation does; gives their names.
 
     Raises:
         Broken: a weight file is damaged, or the engine cannot run here.
     """
-    chosen = choose(engine, cache, precision=precision)
+    chosen = choose(engine, cache)
     for name in networks():
         chosen.load(name, open_weights(name), batch=1, check=open_check(name))
     return sorted(networks())
@@ -87,6 +97,8 @@ def prepare_engines(cache: Path, engine: str = "auto", precision: Precision = "f
 def _openvino(cache: Path, precision: Precision, threads: int | None, streams: int) -> Engine:
     from models.engines.openvino import OpenVino
 
+    if not multiplies_bfloat16():
+        precision = "float32"  # which is what OpenVINO would take, whatever it is told; results shall say so
     return OpenVino(cache=cache, precision=precision, threads=threads, streams=streams)
 
 

@@ -25,6 +25,11 @@ def processor_class(precision: Precision, cpuinfo: Path = Path("/proc/cpuinfo"))
     return f"x86-64-{level}" + (f"+{unit}" if unit else "")
 
 
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for it; elsewhere it would be slower than float32."""
+    return not _flags(cpuinfo).isdisjoint(BFLOAT16)
+
+
 def _flags(cpuinfo: Path) -> set[str]:
     if not cpuinfo.is_file():
         return set()

@@ -44,6 +44,14 @@ def test_limit_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_what_is_sent_again_is_taken_over(tmp_path: Path) -> None:
+    report = run(tmp_path, "again", "--scans", "6", "--rounds", "1")
+    assert ratios(report)["the first time"] == 1.0
+    assert (ratios(report)["sent again"] or 0) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_stages_add_up(tmp_path: Path) -> None:
     report = run(tmp_path, "stages", "--scans", "6", "--rounds", "1")
     *each, whole, _ = report.rows

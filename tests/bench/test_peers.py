@@ -89,19 +89,20 @@ SAID = Said(finding="tumour", probability=0.9, mask_pixels=1000)
     ],
 )
 def test_a_scan_agrees_in_finding_probability_and_mask(other: Said, agrees: bool) -> None:
-    assert SAID.agrees(other) is agrees
-    assert other.agrees(SAID) is agrees
+    assert SAID.agrees(other, "float32") is agrees
+    assert other.agrees(SAID, "float32") is agrees
+    assert SAID.agrees(other, "bfloat16") or not agrees, "it may differ by more, never by less"
 
 
 def test_a_peer_that_finds_something_else_is_none() -> None:
     ours = {f"scan-{number}": SAID for number in range(20)}
     same = {name: vars(SAID) for name in ours}
-    assert agreeing("peer", ours, same) == 20
-    assert agreeing("peer", ours, {**same, "scan-3": {**vars(SAID), "probability": 0.5}}) == 19
+    assert agreeing("peer", ours, same, "float32") == 20
+    assert agreeing("peer", ours, {**same, "scan-3": {**vars(SAID), "probability": 0.5}}, "float32") == 19
     with pytest.raises(Broken, match="no peer"):
-        agreeing("peer", ours, {name: {**vars(SAID), "mask_pixels": None} for name in ours})
+        agreeing("peer", ours, {name: {**vars(SAID), "mask_pixels": None} for name in ours}, "float32")
     with pytest.raises(Broken, match="19 scans"):
-        agreeing("peer", ours, dict(list(same.items())[:19]))
+        agreeing("peer", ours, dict(list(same.items())[:19]), "float32")
 
 
 def test_an_environment_that_cannot_be_made_says_why(tmp_path: Path) -> None:

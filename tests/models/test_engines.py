@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.engines.choice import choose
-from models.engines.processor import processor_class
+from models.engines.choice import choose, precision_of
+from models.engines.processor import multiplies_bfloat16, processor_class
 from models.engines.seam import SIDE, in_batches
 from models.engines.timed import Timed
 from neurobatch.codes import Code
@@ -70,6 +70,17 @@ def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
         choose("abacus", tmp_path)
     assert refusal.value.code == Code.NO_ENGINE
     assert "abacus" in str(refusal.value)
+
+
+@pytest.mark.parametrize(("flags", "precision"), [("avx2", "float32"), ("avx2 amx_bf16", "bfloat16")])
+def test_a_site_that_leaves_the_precision_open_gets_bfloat16_where_the_processor_multiplies_it(
+    flags: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr("models.engines.choice.multiplies_bfloat16", lambda: multiplies_bfloat16(info))
+    assert precision_of("auto", "auto") == precision
+    assert choose("openvino", tmp_path, precision="bfloat16").precision == precision, "results say what was multiplied"
 
 
 @pytest.mark.parametrize(

@@ -524,6 +524,25 @@ def test_planning_keeps_the_weights_that_a_batch_is_pinned_to(bench: Bench) -> N
     assert b"".join(bench.ledger.read_model(start.models[0].oddness.sha256)) == b"check"
 
 
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize(
+    ("asked", "site", "pinned"),
+    [
+        ("auto", "float32", "float32"),
+        ("auto", "bfloat16", "bfloat16"),
+        ("float32", "bfloat16", "float32"),
+        ("bfloat16", "float32", "bfloat16"),
+    ],
+)
+def test_the_precision_of_a_batch_is_its_own_or_the_sites(bench: Bench, asked: str, site: str, pinned: str) -> None:
+    key = bench.accept(precision=asked)
+    bench.ledger.objects.delete([names.plan_start(key)])
+    bench.plan(key, precision=site)
+    start = bench.ledger.plan_start(key)
+    assert start is not None
+    assert start.precision == pinned
+
+
 def test_a_network_that_is_not_shipped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "networks", dict)
     with pytest.raises(Broken) as broken:
