@@ -85,9 +85,9 @@ def _notes(handled: Sequence[Handled], same: Mapping[str, int], precision: str) 
     scans = sum(len(each.results) for each in handled)
     engines = ", ".join(f"{engine} {precision}" for engine, precision in used)
     agreed = "; ".join(f"{name}: {count}" for name, count in same.items())
+    near = f"{NEAR[precision]} and {SHARE[precision]:.0%}"
     return (
         f"neurobatch ran on {engines}; uploading took {uploading:.0%} of its time.",
         "Peers read the files in place and have float32 networks; all was loaded and warm.",
-        f"Of {scans} scans the same finding, probability (within {NEAR[precision]}) and size of mask (within "
-        f"{SHARE[precision]:.0%}) as neurobatch's: {agreed}.",
+        f"Of {scans} scans the same finding, probability and size of mask as neurobatch's (within {near}): {agreed}.",
     )

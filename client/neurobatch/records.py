@@ -172,9 +172,13 @@ class Manifest(Value):
 
 
 class Batch(Record):
-    """What one submission asks for; `batch.json` is the commit point of acceptance."""
+    """What one submission asks for; `batch.json` is the commit point of acceptance.
+
+    Version 2 may leave the precision to the site.
+    """
 
     SCHEMA: ClassVar[str] = "batch"
+    VERSION: ClassVar[int] = 2
 
     id: BatchId
     tenant: Tenant

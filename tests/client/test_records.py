@@ -172,6 +172,10 @@ def test_a_plan_that_was_started_before_there_were_rules_for_series_goes_on() ->
     assert [pin.series for pin in old.models] == [None]
 
 
+def test_a_batch_that_was_accepted_before_the_precision_could_be_left_open_keeps_it() -> None:
+    assert Batch.load((GOLDEN / "batch-1.json").read_bytes()).options.precision == "float32"
+
+
 def test_a_batch_that_ended_before_duplicates_were_told_can_be_read() -> None:
     old = End.load((GOLDEN / "end-1.json").read_bytes())
     assert (old.reused, old.duplicates) == (0, None)
