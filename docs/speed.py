@@ -33,7 +33,8 @@ def _told(report: dict[str, Any]) -> str:
     machine = report["machine"]
     busy = machine["load"] > 0.25 * machine["cores"]
     aside = " Others were at work on the machine, so only the ratios say something." if busy else ""
-    return f"`bench throughput` on {report['measured']}: {machine['processor']}, {machine['cores']} cores.{aside}"
+    made = f"{machine['processor']}, {machine['cores']} cores, {' '.join(machine['features'])}"
+    return f"`bench throughput` on {report['measured']}, {report['sizes']['precision']}: {made}.{aside}"
 
 
 def _shares(found: dict[str, Any]) -> Iterator[str]:
@@ -43,6 +44,10 @@ def _shares(found: dict[str, Any]) -> Iterator[str]:
     if report := found.get("scale"):
         row = report["rows"][-1]
         yield f"{row['ratio']:.2f} of linear with {row['name']} whose network waits (`bench scale`)"
+    if report := found.get("again"):
+        sent, alone = report["rows"][1:3]
+        yield f"{sent['ratio']:.1f} × as fast where an archive is sent again (`bench again`)"
+        yield f"{alone['median']:.2f} s from the upload of one picture to its result (`bench again`)"
     if report := found.get("series"):
         row = report["rows"][0]
         yield (

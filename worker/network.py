@@ -7,7 +7,7 @@ depend on its neighbours. Which slices go together is decided in the supervisor 
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,7 @@ class _Device:
         self._arena = Arena.attach(config.arena)
         self._loaded: dict[Network, Runs] = {}
         self._running = ThreadPoolExecutor(config.streams, thread_name_prefix="stream")
+        self._begun: set[Future[None]] = set()
         self._own = _Own()
 
     def tell(self, message: FromNetwork) -> None:
@@ -91,8 +92,11 @@ class _Device:
 
     def begin(self, order: Judge) -> None:
         """Have one batch run; the supervisor answers those of a network that could not be loaded by itself."""
+        if order.network not in self._loaded:
+            wait(self._begun)  # a slice that ends the process is not to be taken for a network that cannot be loaded
         if self.load(order.network):
-            self._running.submit(self._judge, order)
+            self._begun = {begun for begun in self._begun if not begun.done()}
+            self._begun.add(self._running.submit(self._judge, order))
 
     def _judge(self, order: Judge) -> None:
         try:

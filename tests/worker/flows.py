@@ -58,6 +58,16 @@ FATAL = Network(
     engine="test",
     precision="float32",
 )
+SLUGGISH = Network(
+    name="sluggish",
+    sha256="e" * 64,
+    size=SIDE,
+    segments=False,
+    weights=Path("none"),
+    engine="test",
+    precision="float32",
+)
+SLUGGISH_SECONDS = 3.0  # that it takes to load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +145,8 @@ def loader(settings: Any) -> Callable[[Network, int], tuple[Callable[[NDArray[np
             raise Broken(Code.WEIGHTS_DAMAGED, "missing")
         if network == FATAL:
             os.kill(os.getpid(), signal.SIGKILL)
+        if network == SLUGGISH:
+            time.sleep(SLUGGISH_SECONDS)
 
         def run(pictures: NDArray[np.uint8]) -> Any:
             assert pictures.shape == (batch, SIDE, SIDE, 3)

@@ -26,6 +26,7 @@ from tests.worker.flows import (
     MISSING,
     POISON,
     SEGMENTER,
+    SLUGGISH,
     Scan,
     die,
     double,
@@ -108,6 +109,16 @@ def test_as_many_batches_run_at_once_as_the_network_has_streams(tmp_path: Path) 
         tickets = [supervisor.judge(Scan(greys=tuple(range(start, start + 4)))) for start in (10, 20, 30, 40)]
         for ticket, start in zip(tickets, (10, 20, 30, 40), strict=True):
             assert value(ticket) == (tuple(float(grey) for grey in range(start, start + 4)),)
+
+
+def test_a_slice_that_kills_the_process_is_not_taken_for_a_network_that_cannot_be_loaded(tmp_path: Path) -> None:
+    stages = Stages(flow=STAGES.flow, context=STAGES.context, load=STAGES.load, load_settings=1.0, streams=2)
+    with Supervisor(settings(tmp_path, decoders=1), stages) as supervisor:
+        value(supervisor.judge(Scan()))  # its network is loaded, and another's is not
+        bad = supervisor.judge(Scan(greys=(POISON,)))
+        good = supervisor.judge(Scan(greys=(7,), networks=(SLUGGISH,)))
+        assert code(bad) is Code.CRASHED
+        assert value(good) == ((7.0,),)
 
 
 def test_a_lone_slice_does_not_wait_for_company(shared: Supervisor) -> None:
