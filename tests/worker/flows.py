@@ -22,51 +22,25 @@ from worker.messages import Feed, Network, Outcome, Ran, Verdict
 SIDE = 32
 PAIR_SECONDS = 120.0  # that a batch waits for the other
 POISON, GLUE, GREED = 66, 67, 68  # slices of these greys kill the network process, hold it up, make it eat memory
-CLASSIFIER = Network(
-    name="classifier",
-    sha256="a" * 64,
-    size=SIDE,
-    segments=False,
-    weights=Path("none"),
-    engine="test",
-    precision="float32",
-)
-SEGMENTER = Network(
-    name="segmenter",
-    sha256="b" * 64,
-    size=SIDE,
-    segments=True,
-    weights=Path("none"),
-    engine="test",
-    precision="float32",
-)
-MISSING = Network(
-    name="missing",
-    sha256="c" * 64,
-    size=SIDE,
-    segments=False,
-    weights=Path("none"),
-    engine="test",
-    precision="float32",
-)
-FATAL = Network(
-    name="fatal",
-    sha256="d" * 64,
-    size=SIDE,
-    segments=False,
-    weights=Path("none"),
-    engine="test",
-    precision="float32",
-)
-SLUGGISH = Network(
-    name="sluggish",
-    sha256="e" * 64,
-    size=SIDE,
-    segments=False,
-    weights=Path("none"),
-    engine="test",
-    precision="float32",
-)
+
+
+def _network(name: str, digit: str, *, segments: bool = False) -> Network:
+    return Network(
+        name=name,
+        sha256=digit * 64,
+        size=SIDE,
+        segments=segments,
+        weights=Path("none"),
+        engine="test",
+        precision="float32",
+    )
+
+
+CLASSIFIER = _network("classifier", "a")
+SEGMENTER = _network("segmenter", "b", segments=True)
+MISSING = _network("missing", "c")
+FATAL = _network("fatal", "d")
+SLUGGISH = _network("sluggish", "e")
 SLUGGISH_SECONDS = 3.0  # that it takes to load
 
 
