@@ -29,7 +29,7 @@ from storage.opening import open_configured
 from storage.progress import Progress
 from storage.ringing import Queues, Ringer, celery_settings
 from worker.arena import COLOURS
-from worker.engines import EngineConfig, streams
+from worker.engines import EngineConfig
 from worker.hands import HANDS, Hands, Waking
 from worker.hearing import Activity, Hearing, queue_of
 from worker.messages import Network
@@ -139,11 +139,11 @@ class Worker:
         self._parts = Parts.of(settings)
         self._stopping = threading.Event()
         self._activity = Activity()
-        config = SourcesConfig.of(settings)
+        config, engines = SourcesConfig.of(settings), EngineConfig.of(settings)
         judging = Stages(
             context_settings=config,
-            load_settings=EngineConfig.of(settings),
-            streams=streams(settings.engine),
+            load_settings=engines,
+            streams=engines.streams,
             side=PACKED_SIDE if has_gpu() else SIDE,
         )
         self._supervisor = Supervisor(settings, stages or judging, warm=() if stages else _warm(settings))

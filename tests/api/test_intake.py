@@ -107,10 +107,11 @@ def test_small_files_are_put_together_and_all_stand_before_the_batch_does(tmp_pa
 
 def test_small_files_that_waited_leave_nothing_where_a_later_one_is_refused(tmp_path: Path) -> None:
     store = Folder(tmp_path / "store")
-    intake, _ = intake_over(store, tmp_path, upload_limit=9)
+    large = b"1" * (SMALL + 1)  # stands already when the last is refused
+    intake, _ = intake_over(store, tmp_path, upload_limit=len(large) + 5)
     with pytest.raises(Refused):
-        intake.submit("local", uploads(b"small", b"too large"), Wish())
-    assert [name for name in all_names(store) if "uploads" in name] == []
+        intake.submit("local", uploads(b"small", large, b"too much"), Wish())
+    assert all_names(store) == []
 
 
 def test_the_marker_stands_before_the_first_byte_is_read(tmp_path: Path) -> None:
