@@ -1,4 +1,4 @@
-"""Choices at test time, measured on validation: a second look at the mirrored picture, both classifiers, no specks.
+"""Choices at test time, measured on validation: a second look, both classifiers or a cascade of them, no specks.
 
 What the product does is the row that each table begins with. Another row pays where the interval of its difference lies
 above zero in every part that it changes.
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cascade import cascade_choices
 from models.choices_card import write_choices
 from models.engines.choice import choose
 from models.engines.seam import Engine, Outputs, Pictures, Predictor
@@ -29,6 +30,7 @@ from pipeline.finding import calibrated
 
 SMALLEST = (20, 50, 100, 200)  # px of the network's square: regions below are left out
 AS_IT_IS = "as it is"
+CASCADE = ("mobilenet", "resnet50v2")  # the cheap one first
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,9 @@ def measure(data: Path, engine: Engine) -> Figure:
     found = {name: shipped[name] for name in sorted(shipped) if shipped[name].kind == "classifier"}
     looks = {name: _looks(network, data, engine) for name, network in found.items()}
     choices = {name: _classifier_choices(both) for name, both in looks.items()}
-    choices["both classifiers"] = _together(found, {name: once for name, (once, _) in looks.items()})
+    once = {name: judged for name, (judged, _) in looks.items()}
+    choices["both classifiers"] = _together(found, once)
+    choices |= cascade_choices(*((found[name], once[name]) for name in CASCADE))
     for name, network in shipped.items():
         if network.kind == "segmenter":
             choices[name] = _segmenter_choices(network, data, engine)

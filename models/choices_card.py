@@ -23,7 +23,8 @@ TOLD = (
     "figure is the AUC; a segmenter's the mean Dice, by patient where slices form volumes, else by slice. Beside each "
     "figure stands how much it is above the first row, with the 95 % interval over patients or groups. A choice pays "
     "where that interval lies above zero; what it costs is the number of times that a network runs for a picture. "
-    "Regions are counted in px of the network's square."
+    "Regions are counted in px of the network's square. Of a cascade the figures are sensitivity and specificity "
+    "at the operating point."
 )
 
 
@@ -44,7 +45,7 @@ def _tables(figures: Mapping[str, Any]) -> Iterator[Table]:
             told="",
             header=("choice", "runs", *map(title_of, parts)),
             rows=tuple(
-                (name, str(choice["runs"]), *(_both(choice["parts"].get(part, {})) for part in parts))
+                (name, f"{choice['runs']:g}", *(_both(choice["parts"].get(part, {})) for part in parts))
                 for name, choice in choices.items()
             ),
         )

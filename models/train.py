@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from models import validate
+from models.allocating import keep_freed_memory
 from models.configuring import Config, Phase, read_config
 from models.data import Cache, Item, View, open_cache
 from models.learning import accelerated, begin, freeze, learner, part_from_average
@@ -51,6 +52,8 @@ def train(config: Config, say: Callable[[str], None]) -> Path:
         Refused: the data folder holds no set, a picture of it cannot be read, or the configuration is wrong.
     """
     keras.utils.set_random_seed(config.seed)
+    if not accelerated():
+        keep_freed_memory()
     config.out.mkdir(parents=True, exist_ok=True)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if accelerated() else "float32")

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data import Item
+
 SIDE = 96  # px
 
 
@@ -39,3 +41,19 @@ def write_table(file: Path, rows: Sequence[Mapping[str, object]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return file
+
+
+def item(group: str, *, tumour: bool) -> Item:
+    """A slice of an LGG patient, without a file."""
+    return Item(
+        source="lgg",
+        file=Path("x"),
+        mask=None,
+        mask2=None,
+        definition="flair",
+        tumour=tumour,
+        group=group,
+        split="val",
+        plane="axial",
+        doubtful=False,
+    )

@@ -1,14 +1,12 @@
 """Figures of merit and calibration, against what can be counted by hand."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.calibrate import SENSITIVITY, calibrate
-from models.data import Item
 from models.figures import classifier_figures, false_masks, lesion_figures, slice_figures, volume_figures
 from models.intervals import Bootstrap
 from models.judging import Judged, Outlined, Outlining, Part, Second, Verdicts
@@ -23,21 +21,7 @@ from models.scores import (
     roc_curve,
     sigmoid,
 )
-
-
-def item(group: str, *, tumour: bool) -> Item:
-    return Item(
-        source="lgg",
-        file=Path("x"),
-        mask=None,
-        mask2=None,
-        definition="flair",
-        tumour=tumour,
-        group=group,
-        split="val",
-        plane="axial",
-        doubtful=False,
-    )
+from tests.models.labelled import item
 
 
 def judged(logits: NDArray[np.float64], truth: NDArray[np.bool_], name: str = "lgg") -> Judged:
