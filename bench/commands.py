@@ -182,6 +182,18 @@ def scale(workers: tuple[int, ...], batches: int, wait: float, slices: str, roun
 
 @bench.command()
 @reporting
+@click.option("--batches", type=click.IntRange(min=2), default=10, show_default=True, help="How many.")
+@click.option("--scans", type=click.IntRange(min=1), default=1000, show_default=True, help="Scans of a batch.")
+@precision_option
+def memory(batches: int, scans: int, precision: str) -> Report:
+    """Whether a worker grows with the number of scans."""
+    from bench.memory import growth
+
+    return growth(batches, scans, Options.model_validate({"precision": precision}))
+
+
+@bench.command()
+@reporting
 @click.option("--pictures", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures a round.")
 @click.option("--network", "only", multiple=True, help="Which network; default: all.")
 @rounds_option(3)

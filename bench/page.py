@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.report import Report, number, ratio, spread
 
 MADE = "<!-- made by `python -m bench page` from the files in `benchmarks/`; do not edit -->"
-ORDER = ("throughput", "limit", "stages", "series", "queue", "scale", "again", "engines", "denoise")
+ORDER = ("throughput", "limit", "stages", "series", "queue", "scale", "again", "memory", "engines", "denoise")
 HEAD = f"""# Benchmarks
 {MADE}
 
@@ -15,7 +15,7 @@ other machines give other times. All scans are phantoms, so anybody can repeat i
 tells the options):
 
 ```sh
-make bench ARGS=throughput                 # also: limit, stages, series, queue, scale, again, engines, denoise
+make bench ARGS=throughput                 # also: limit, stages, series, queue, scale, again, memory, engines, denoise
 make bench ARGS="page --from runs/bench"   # this page, from the reports that the commands left in runs/bench
 ```
 """

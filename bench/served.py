@@ -114,10 +114,10 @@ def served(
     kept = {name: getattr(own, name) for name in KEPT}
     given = {name: str(value) for name, value in kept.items() if value is not None}
     given |= {
+        **({"reuse": "false"} if worker else {}),  # another worker's scans are copies of a few
         **(fields or {}),
         "home": str(home),
         "engines": "" if worker else str(engines_cache()),
-        "reuse": "false" if worker else "",  # another worker's scans are copies of a few
         "roots": ",".join(f"{name}={folder}" for name, folder in (roots or {}).items()),
     }
     with ExitStack() as held:

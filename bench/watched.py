@@ -33,6 +33,17 @@ def memory(api: int, worker: int) -> Memory:
     )
 
 
+def own(pid: int) -> float:
+    """MiB that belong to a process and its children alone, what they share with others left out."""
+    used = 0.0
+    for each in [pid, *_children(pid)]:
+        try:
+            used += psutil.Process(each).memory_full_info().uss / MIB
+        except psutil.NoSuchProcess:
+            continue
+    return used
+
+
 def cpu_seconds() -> float:
     """What all processes have used that descend from this one and live."""
     used = 0.0

@@ -1,19 +1,23 @@
-"""Pages that are written from the code, so that they cannot drift: codes, settings, limits, the README's figures.
+"""Pages that are written from the code, so that they cannot drift: codes, settings, limits, the API's document, the
+README's figures.
 
 `python docs/pages.py` writes them; `--check` (part of `make check`) names those that are stale.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from api.app import build_app
+from api.services import Services
 from docs import speed
 from docs.figures import filled
 from neurobatch import codes
@@ -122,7 +126,19 @@ def _amount(name: str, value: int) -> str:
     return f"{value:,}"
 
 
-PAGES: dict[str, Callable[[], str]] = {"codes.md": codes_page, "settings.md": settings_page, "limits.md": limits_page}
+def openapi_document() -> str:
+    """What a server gives at `/openapi.json`, for those who have none at hand; it is the same over any services."""
+    app = build_app(cast(Services, None))
+    with app.app_context():
+        return json.dumps(app.spec, indent=2, ensure_ascii=False) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "codes.md": codes_page,
+    "settings.md": settings_page,
+    "limits.md": limits_page,
+    "schemas/openapi.json": openapi_document,
+}
 
 
 def pages() -> Iterator[tuple[Path, str]]:

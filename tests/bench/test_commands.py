@@ -71,6 +71,16 @@ def test_series_tells_the_share_of_the_kernels(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_memory_is_looked_at_after_each_batch(tmp_path: Path) -> None:
+    report = run(tmp_path, "memory", "--batches", "2", "--scans", "6")
+    assert [(row.name, row.at) for row in report.rows] == [("after 6 scans", 6), ("after 12 scans", 12)]
+    first, second = (row.median for row in report.rows)
+    assert first > 100  # MiB: networks are loaded
+    assert ratios(report)["after 12 scans"] == pytest.approx(second / first, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_queue_carries_every_scan(tmp_path: Path) -> None:
     report = run(tmp_path, "queue", "--scans", "40", "--rounds", "1")
     figures = {row.name: row.median for row in report.rows}

@@ -30,6 +30,7 @@ def test_a_stale_page_is_named(
 ) -> None:
     monkeypatch.setattr(pages, "HERE", tmp_path)
     monkeypatch.setattr(pages, "README", tmp_path / "README.md")
+    (tmp_path / "schemas").mkdir()
     (tmp_path / "README.md").write_text(f"before {BEGIN}{END} after")
     assert pages.main([]) == 0
     (tmp_path / "codes.md").write_text("old")
