@@ -48,6 +48,12 @@ def _shares(found: dict[str, Any]) -> Iterator[str]:
         sent, alone = report["rows"][1:3]
         yield f"{sent['ratio']:.1f} × as fast where an archive is sent again (`bench again`)"
         yield f"{alone['median']:.2f} s from the upload of one picture to its result (`bench again`)"
+    if report := found.get("memory"):
+        row = report["rows"][-1]
+        yield (
+            f"{row['ratio']:.2f} of its memory {report['rows'][0]['name']} is what a worker needs {row['name']} "
+            "(`bench memory`)"
+        )
     if report := found.get("series"):
         row = report["rows"][0]
         yield (

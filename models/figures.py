@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from models.intervals import Bootstrap, Rows, rounded
 from models.judging import Outlined, Outlining, Part, Verdicts
 from models.lesions import Lesions
-from models.scores import auc, average_precision, calibration_error, precision_recall, reliability, roc_curve
+from models.scores import (
+    auc,
+    average_precision,
+    calibration_error,
+    chance_of_calibration_error,
+    precision_recall,
+    reliability,
+    roc_curve,
+)
 
 SMALLEST_PX = (1, 20, 50, 100, 200)  # px: a mask below these may be called none
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # calibrated probabilities, for those who want another balance
@@ -36,6 +44,7 @@ def classifier_figures(verdicts: Verdicts) -> Figure:
         **bootstrap.mean(~positive, among=~truth).named("specificity"),
         **bootstrap.mean(truth, among=positive & both).named("precision"),
         "ece": rounded(calibration_error(truth, chance)),
+        "ece_by_chance": rounded(chance_of_calibration_error(chance)),
         "needs_review": rounded(_mean(verdicts.review)),
         "needs_review_pictures": int(verdicts.review.sum()),
         "confusion": {

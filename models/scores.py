@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15  # of equal width, of probabilities
+DRAWS = 200  # of labels, to tell what chance does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,15 @@ def calibration_error(truth: NDArray[np.bool_], probability: NDArray[np.floating
         return float("nan")
     gaps = [abs(each.rate - each.probability) * each.pictures for each in reliability(truth, probability, bins)]
     return float(np.sum(gaps)) / len(truth)
+
+
+def chance_of_calibration_error(probability: NDArray[np.floating], bins: int = BINS) -> float:
+    """The mean calibration error of so many pictures if each had a tumour exactly as often as its probability says.
+
+    Few pictures leave the rate of each bin to chance, so that no classifier comes to 0; NaN where there is nothing.
+    """
+    drawn = np.random.default_rng(0).random((DRAWS, len(probability))) < probability
+    return float(np.mean([calibration_error(truth, probability, bins) for truth in drawn]))
 
 
 def _corners(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -126,14 +126,18 @@ def _classifier_tables(parts: Mapping[str, Any]) -> Iterator[Table]:
     )
     yield Table(
         title="Confusion at the operating point, calibration, review",
-        told="A scan to be reviewed counts by its probability; how many there are stands beside.",
-        header=("part", "found", "missed", "false alarms", "passed", "to be reviewed", "ECE, 15 bins"),
+        told=(
+            "A scan to be reviewed counts by its probability; how many there are stands beside. So few pictures have "
+            "some calibration error (ECE) by chance alone: the last column tells how much, were each probability right."
+        ),
+        header=("part", "found", "missed", "false alarms", "passed", "to be reviewed", "ECE, 15 bins", "by chance"),
         rows=tuple(
             (
                 title_of(name),
                 *(str(figures["confusion"][key]) for key in ("tp", "fn", "fp", "tn")),
                 f"{figures['needs_review_pictures']} ({figures['needs_review']:.3f})",
                 cell(figures, "ece"),
+                cell(figures, "ece_by_chance"),
             )
             for name, figures in judged.items()
         ),

@@ -15,6 +15,7 @@ from models.scores import (
     auc,
     average_precision,
     calibration_error,
+    chance_of_calibration_error,
     dice,
     precision_recall,
     reliability,
@@ -33,6 +34,14 @@ def test_auc_counts_pairs_and_halves_ties() -> None:
     truth = np.array([True, True, False, False])
     assert auc(truth, np.array([3.0, 1.0, 2.0, 1.0])) == pytest.approx((2 + 0.5) / 4)
     assert np.isnan(auc(np.array([True]), np.array([1.0])))
+
+
+def test_few_pictures_have_a_calibration_error_by_chance_alone() -> None:
+    even = np.full(100, 0.5)  # one bin, whose rate of tumours spreads as a binomial's: on the mean |rate - 1/2| is 0.04
+    assert chance_of_calibration_error(even) == pytest.approx(0.0398, abs=0.005)
+    assert chance_of_calibration_error(np.full(10_000, 0.5)) == pytest.approx(0.00398, abs=0.0005)
+    assert chance_of_calibration_error(np.array([0.0, 1.0])) == 0.0
+    assert np.isnan(chance_of_calibration_error(np.array([])))
 
 
 def test_dice_of_two_empty_masks_is_one() -> None:
