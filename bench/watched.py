@@ -34,13 +34,14 @@ def memory(api: int, worker: int) -> Memory:
 
 
 def own(pid: int) -> float:
-    """MiB that belong to a process and its children alone, what they share with others left out."""
+    """MiB of a process and its children that are resident and their own: without files, libraries and shared memory."""
     used = 0.0
     for each in [pid, *_children(pid)]:
         try:
-            used += psutil.Process(each).memory_full_info().uss / MIB
+            found = psutil.Process(each).memory_info()
         except psutil.NoSuchProcess:
             continue
+        used += (found.rss - found.shared) / MIB
     return used
 
 
