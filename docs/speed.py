@@ -50,10 +50,8 @@ def _shares(found: dict[str, Any]) -> Iterator[str]:
         yield f"{alone['median']:.2f} s from the upload of one picture to its result (`bench again`)"
     if report := found.get("memory"):
         row = report["rows"][-1]
-        yield (
-            f"{row['ratio']:.2f} of its memory {report['rows'][0]['name']} is what a worker needs {row['name']} "
-            "(`bench memory`)"
-        )
+        first = report["rows"][0]["name"]
+        yield f"a worker's memory {row['name']} is {row['ratio']:.2f} × that {first} (`bench memory`)"
     if report := found.get("series"):
         row = report["rows"][0]
         yield (
