@@ -113,7 +113,8 @@ def chance_of_calibration_error(probability: NDArray[np.floating], bins: int = B
 
     Few pictures leave the rate of each bin to chance, so that no classifier comes to 0; NaN where there is nothing.
     """
-    drawn = np.random.default_rng(0).random((DRAWS, len(probability))) < probability
+    rng = np.random.default_rng(0)
+    drawn = (rng.random(len(probability)) < probability for _ in range(DRAWS))
     return float(np.mean([calibration_error(truth, probability, bins) for truth in drawn]))
 
 

@@ -61,7 +61,13 @@ def test_each_choice_is_measured_beside_what_the_product_does(tmp_path: Path) ->
     write_table(tmp_path / "lgg" / "slices.csv", rows)
     engine = choose("openvino", load_settings().engines_folder)
     figures = measure(tmp_path, engine)
-    assert set(figures["choices"]) == {*networks(), "both classifiers"}
+    cascades = {"cascade, sensitivity", "cascade, specificity"}
+    assert set(figures["choices"]) == {*networks(), "both classifiers", *cascades}
+    for name, key in (("cascade, sensitivity", "recall"), ("cascade, specificity", "specificity")):
+        alone = evaluate(networks()["mobilenet"], open_weights("mobilenet"), tmp_path, engine).figures["parts"]
+        assert {part: told["value"] for part, told in figures["choices"][name]["mobilenet alone"]["parts"].items()} == {
+            part: figure[key] for part, figure in alone.items()
+        }
     for name, key in (("mobilenet", "auc"), ("unet", "dice_mean")):
         alone = evaluate(networks()[name], open_weights(name), tmp_path, engine).figures["parts"]
         base = figures["choices"][name][AS_IT_IS]
