@@ -78,7 +78,8 @@ def measure(data: Path, engine: Engine) -> Figure:
 
     Returns:
         By network the choices by name; by choice how often a network runs for a picture, and by part its figure (AUC,
-        or the mean Dice) and the difference to what the product does, with 95 % intervals over patients or groups.
+        sensitivity or specificity of a cascade, or the mean Dice) and the difference to what the product does, with
+        95 % intervals over patients or groups.
 
     Raises:
         Refused: as `evaluate`.
