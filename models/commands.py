@@ -1,5 +1,6 @@
 """The commands `neurobatch train` and `neurobatch evaluate`; what they need is imported when they run."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,8 @@ def _pack(file: Path, data: Path | None, quality: int | None, longest: int | Non
 
 
 def _train(network: str, *, data: Path | None, from_pack: Path | None, out: Path, **options: Any) -> None:
+    # TensorFlow reads it when it is imported. By itself it leaves oneDNN to processors with AVX-512.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from models.ablate import ablate
     from models.configuring import find_ablation, find_config, read_config
     from models.packs import unpack

@@ -18,13 +18,15 @@ from models import validate
 from models.allocating import keep_freed_memory
 from models.configuring import Config, Phase, read_config
 from models.data import Cache, Item, View, open_cache
-from models.learning import accelerated, begin, freeze, learner, part_from_average
+from models.learning import accelerated, begin, freeze, learner, part_from_average, settle_norms
 from models.networks import NETWORKS, Architecture
 from models.sampling import Batches, Sampler
 from models.sets import read_sets
 from models.splits import split_anew
 from neurobatch.codes import Code
 from neurobatch.errors import Refused
+
+SETTLE_STEPS = 8  # batches from which batch norms take the statistics of averaged weights
 
 Figures = dict[str, dict[str, float | int]]
 
@@ -141,6 +143,8 @@ class _Run:
         loss = trained.fit(batches, verbose=0, shuffle=False).history["loss"][0]
         seconds = time.monotonic() - began
         part_from_average(trained)
+        if self.config.average:
+            settle_norms(trained, (batches[index][0] for index in range(min(phase.steps, SETTLE_STEPS))))
         figure, parts = self._score(network, phase)
         if figure > self.state.best:
             _save(network, self.best)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from models.ablate import merged, table_of
+from models.augment import unchanged
 from models.configuring import (
     ABLATIONS,
     CONFIGS,
@@ -25,7 +26,7 @@ from models.configuring import (
     read_variants,
 )
 from models.data import Item
-from models.learning import freeze
+from models.learning import freeze, learner, settle_norms
 from models.losses import Terms, label_loss, outline_loss
 from models.networks import NETWORKS
 from models.splits import split_anew
@@ -129,6 +130,62 @@ def test_batch_norms_of_the_backbone_never_learn() -> None:
     assert not network.get_layer("Conv1").kernel.trainable ^ True
     assert not network.get_layer("bn_Conv1").trainable
     assert network.get_layer("up0_norm").trainable
+
+
+def test_batch_norms_get_the_statistics_of_the_weights_as_they_are_now(sets: Path, tmp_path: Path) -> None:
+    kind = NETWORKS["unet"]
+    config = tiny(sets, tmp_path, network="unet", sizes={})
+    network = kind.build(32)
+    freeze(network, kind.donor(32), "all")
+    model = learner(network, kind, config, config.phases[0])
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D) and layer.name.startswith("up"):
+            layer.kernel.assign(layer.kernel * 3)  # as an average may lie far from where the norms saw values
+    sources = np.random.default_rng(5).integers(0, 256, (4, 48, 48, 4), np.uint8)
+    batch = {"source": sources, "changes": unchanged(4)}
+    before = {norm.name: norm.momentum for norm in network.layers if hasattr(norm, "moving_mean")}
+
+    def apart() -> float:
+        """Between what the model says of the batch with its own statistics and with those that the norms keep."""
+        own, kept = (keras.ops.convert_to_numpy(model(batch, training=training)) for training in (True, False))
+        return float(np.abs(own - kept).max())
+
+    kept = network.get_weights()
+    assert apart() > 0.05
+    network.set_weights(kept)  # looking with its own statistics has moved them
+    settle_norms(model, [batch])
+    assert apart() < 1e-3
+    assert {norm.name: norm.momentum for norm in network.layers if hasattr(norm, "moving_mean")} == before
+
+
+def test_each_batch_weighs_the_same_in_what_batch_norms_keep(sets: Path, tmp_path: Path) -> None:
+    kind = NETWORKS["unet"]
+    config = tiny(sets, tmp_path, network="unet", sizes={})
+    network = kind.build(32)
+    freeze(network, kind.donor(32), "all")
+    model = learner(network, kind, config, config.phases[0])
+    batches = [
+        {"source": np.full((4, 48, 48, 4), level, np.uint8), "changes": unchanged(4)} for level in (10, 120, 250)
+    ]
+    norm = network.get_layer("up4_norm")  # it sees the picture itself
+
+    def after(some: list[dict[str, Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        settle_norms(model, some)
+        return np.stack(norm.get_weights()[-2:])
+
+    single = [after([batch]) for batch in batches]
+    assert np.abs(single[0] - single[2]).max() > 1e-3
+    assert np.allclose(after(batches), np.mean(single, axis=0), atol=1e-5)
+
+
+def test_a_network_whose_norms_are_fixed_is_left_as_it_is(sets: Path, tmp_path: Path) -> None:
+    kind = NETWORKS["mobilenet"]
+    config = tiny(sets, tmp_path)
+    network = kind.build(32, config.sizes)
+    freeze(network, kind.donor(32, config.sizes), "all")
+    before = network.get_weights()
+    settle_norms(learner(network, kind, config, config.phases[0]), [{"nothing": None}])
+    assert all(np.array_equal(one, other) for one, other in zip(before, network.get_weights(), strict=True))
 
 
 def test_the_top_40_layers_of_a_resnet_learn_and_nothing_below() -> None:
@@ -252,3 +309,27 @@ def test_every_backend_trains_and_writes_the_same_kind_of_file(
     again = NETWORKS[network].build(32, sizes)
     again.load_weights(tmp_path / backend / "best.weights.h5")
     assert all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in again.variables)
+
+
+ASKED = """
+import sys
+from models.commands import train
+try:
+    train(["mobilenet", "--data", sys.argv[1], "--out", sys.argv[2]], standalone_mode=False)
+except Exception:
+    pass
+import tensorflow
+tensorflow.constant(1)
+"""
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, True), ("0", False)])
+def test_training_multiplies_with_onednn_unless_the_user_says_no(asked: str | None, used: bool, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}", "KERAS_BACKEND": "tensorflow"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": asked} if asked is not None else {}
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED, str(tmp_path), str(tmp_path / "out")],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ("oneDNN custom operations are on" in done.stderr) == used
