@@ -45,6 +45,7 @@ class Config:
     out: Path  # checkpoints and log; prepared pictures go beside it
     start: Start = "random"
     backbone: str = ""  # file name of the backbone's ImageNet weights in a folder
+    locates: str = ""  # layer of a classifier that also learns where the tumour lies, from outlines; none: no layer
     size: int = 224  # px, side of the prepared pictures
     sizes: dict[str, Any] = field(default_factory=dict)  # of the network, where they are not the shipped ones
     sets: tuple[str, ...] = ()  # sources that take part; none named: all

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from models.augment import NUMBERS, Changed
 from models.configuring import Config, Phase
@@ -97,26 +98,54 @@ def _open(backbone: list[keras.layers.Layer], learns: str) -> int:
 def learner(network: keras.Model, kind: Architecture, config: Config, phase: Phase) -> keras.Model:
     """The network behind the layer that changes pictures, compiled; it shares its weights with `network`.
 
-    It takes `{"source": (B, size, size, 4) uint8, "changes": (B, NUMBERS)}`.
+    It takes `{"source": (B, size, size, 4) uint8, "changes": (B, NUMBERS)}`. A layer that a configuration `locates`
+    tumours in learns from outlines too; what reads it is of the training alone and of no weight file.
+
+    Raises:
+        Refused: `invalid_field`, the network has no such layer or is itself one that draws.
     """
     batch = sum(config.batch.values())
+    wanted = [kind.output, config.locates] if config.locates else [kind.output]
+    if config.locates and (kind.segments or config.locates not in {layer.name for layer in network.layers}):
+        raise Refused(Code.INVALID_FIELD, f"{config.network} cannot locate tumours in {config.locates!r}.")
     source = keras.Input((config.size, config.size, 4), batch, dtype="uint8", name="source")
     changes = keras.Input((NUMBERS,), batch, dtype="float32", name="changes")
     shown, target = Changed(config.size, phase.side, name="changed")([source, changes])
-    logits = keras.Model(network.inputs, network.get_layer(kind.output).output, name="core")(shown)
+    core = keras.Model(network.inputs, [network.get_layer(name).output for name in wanted], name="core")
+    logits, *grids = core(shown)
     if kind.segments:
         logits = keras.layers.Concatenate(dtype="float32", name="beside")([logits, target])
+    elif grids:
+        logits = keras.layers.Concatenate(dtype="float32", name="beside")([logits, _located(grids[0], target)])
     model = keras.Model({"source": source, "changes": changes}, logits)
     model.compile(_optimiser(config, phase), _loss(kind, config), jit_compile=keras.backend.backend() == "jax")
     model.optimizer.build(model.trainable_variables)  # else a checkpoint's optimiser state finds no place
     return model
 
 
+def _located(grid: keras.KerasTensor, target: keras.KerasTensor) -> keras.KerasTensor:
+    """What a layer says of where the tumour lies and what it should say, `(B, h · w · 4)`.
+
+    A cell of the layer's grid should say how much of it is tumour. Of each definition no picture holds pixels of which
+    nothing is known beside ones with tumour (`models.augment`), so a mean below 0 means that some are not known.
+    """
+    places = keras.layers.Conv2D(2, 1, dtype="float32", name="places")(grid)
+    shares = keras.layers.AveragePooling2D(target.shape[1] // grid.shape[1], dtype="float32", name="shares")(target)
+    both = keras.layers.Concatenate(dtype="float32", name="places_and_shares")([places, shares])
+    return keras.layers.Flatten(dtype="float32", name="located")(both)
+
+
 def _loss(kind: Architecture, config: Config) -> Any:
-    if not kind.segments:
-        return label_loss(config.loss)
-    outlines = outline_loss(config.loss)
-    return lambda _, both: outlines(both[..., 2:], both[..., :2])
+    outlines, labels = outline_loss(config.loss), label_loss(config.loss)
+
+    def loss(truth: keras.KerasTensor, told: keras.KerasTensor) -> keras.KerasTensor:
+        places = ops.reshape(told[:, 1:], (-1, (told.shape[1] - 1) // 4, 1, 4))
+        where = outlines(places[..., 2:], places[..., :2])
+        return labels(truth, told[:, :1]) + config.loss.located * where
+
+    if kind.segments:
+        return lambda _, both: outlines(both[..., 2:], both[..., :2])
+    return loss if config.locates else labels
 
 
 def _optimiser(config: Config, phase: Phase) -> keras.Optimizer:

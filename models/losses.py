@@ -21,6 +21,7 @@ class Terms:
     whole: float = 1.0  # weight of the overlap over the whole batch
     single: float = 0.5  # weight of the mean overlap by picture
     missed: float = 0.5  # what a missed pixel costs in the overlap, a false one costs the rest (Tversky; 0.5: Dice)
+    located: float = 0.5  # weight of outlines beside labels, where a classifier's layer locates tumours
 
 
 def label_loss(terms: Terms) -> Loss:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.ablate import merged, table_of
-from models.augment import unchanged
+from models.augment import OF_CORE, OF_FLAIR, SAYS, UNKNOWN_OUTLINE, unchanged
 from models.configuring import (
     ABLATIONS,
     CONFIGS,
@@ -189,6 +189,56 @@ def test_a_network_whose_norms_are_fixed_is_left_as_it_is(sets: Path, tmp_path: 
     assert all(np.array_equal(one, other) for one, other in zip(before, network.get_weights(), strict=True))
 
 
+def located(sets: Path, out: Path, says: int) -> tuple[keras.Model, dict[str, Any]]:
+    """A model that trains a small classifier with outlines too, and a batch of pictures with a tumour each."""
+    kind = NETWORKS["mobilenet"]
+    config = tiny(sets, out, locates="conv_pw_11_relu")
+    sources = np.random.default_rng(5).integers(0, 256, (4, 48, 48, 4), np.uint8)
+    sources[..., 3] = spot(24, 14, 8, 48)
+    changes = unchanged(4)
+    changes[:, SAYS] = says
+    model = learner(kind.build(32, config.sizes), kind, config, config.phases[0])
+    return model, {"source": sources, "changes": changes}
+
+
+def loss_of(model: keras.Model, batch: dict[str, Any], places: list[Any]) -> float:
+    """Of a batch with labels, where the layer that locates says `places` everywhere."""
+    model.get_layer("places").set_weights([np.zeros_like(model.get_layer("places").get_weights()[0]), np.array(places)])
+    return float(model.evaluate(batch, np.ones((4, 1), np.float32), batch_size=4, verbose=0))
+
+
+@pytest.mark.parametrize(("says", "channel"), [(OF_FLAIR, 0), (OF_CORE, 1)])
+def test_a_classifier_learns_from_outlines_of_the_definition_that_was_drawn(
+    says: int, channel: int, sets: Path, tmp_path: Path
+) -> None:
+    model, batch = located(sets, tmp_path, says)
+    few, many = [-3.0, -3.0], [-3.0, -3.0]
+    many[channel] = 3.0  # most of the picture is none
+    assert loss_of(model, batch, many) > loss_of(model, batch, few) + 0.1
+
+
+def test_a_classifier_learns_nothing_from_outlines_that_nobody_drew(sets: Path, tmp_path: Path) -> None:
+    model, batch = located(sets, tmp_path, UNKNOWN_OUTLINE)
+    assert loss_of(model, batch, [3.0, 3.0]) == pytest.approx(loss_of(model, batch, [-3.0, -3.0]))
+
+
+def test_a_cell_should_say_how_much_of_it_is_tumour(sets: Path, tmp_path: Path) -> None:
+    model, batch = located(sets, tmp_path, OF_CORE)
+    changed = model.get_layer("changed")([batch["source"], batch["changes"]])[1]
+    shares = np.asarray(keras.ops.convert_to_numpy(model.get_layer("shares")(changed)))
+    assert shares.shape == (4, 2, 2, 2)
+    assert np.allclose(shares.mean(axis=(1, 2)), np.asarray(keras.ops.convert_to_numpy(changed)).mean(axis=(1, 2)))
+    assert 0 < shares[..., 1].max() <= 1
+
+
+@pytest.mark.parametrize(("network", "layer"), [("unet", "block_6_expand"), ("mobilenet", "nowhere")])
+def test_only_a_layer_of_a_classifier_locates(network: str, layer: str, sets: Path, tmp_path: Path) -> None:
+    kind = NETWORKS[network]
+    config = tiny(sets, tmp_path, network=network, sizes={}, locates=layer)
+    with pytest.raises(Refused):
+        learner(kind.build(32), kind, config, config.phases[0])
+
+
 def test_the_top_40_layers_of_a_resnet_learn_and_nothing_below() -> None:
     kind = NETWORKS["resnet50v2"]
     network = kind.build(64)
@@ -299,6 +349,7 @@ def test_every_backend_trains_and_writes_the_same_kind_of_file(
         pytest.skip(f"{backend} is not installed")
     sizes = {"mobilenet": {"alpha": 0.25}, "unet": {}}[network]
     text = {**TINY, "network": network, "sizes": sizes, "phases": TINY["phases"][:1]}
+    text |= {"locates": "conv_pw_11_relu"} if network == "mobilenet" else {}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(text), str(sets), str(tmp_path / backend)],
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}"},
