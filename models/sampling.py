@@ -13,6 +13,8 @@ from models.data import CHANNEL_OF, Cache, Item, View
 
 POST_VISIBLE = 400  # px at 224: a smaller FLAIR abnormality is hardly seen on a contrast picture alone
 NEAR = 3  # slices: a healthy slice so near to one with tumour is a hard one
+MISSING = 0.1  # part of composites in which FLAIR stands for the sequence before contrast; the same for the one after
+UNEVEN = 0.3  # of its grey levels either way that a sequence in a composite may be brighter or darker
 MIRRORED = 0.3  # part of one-sided tumours that is shown on both sides, so that symmetry says nothing
 
 TUMOUR_VIEWS: tuple[tuple[View, float], ...] = (("colour", 0.4), ("flair", 0.5), ("post", 0.1))
@@ -57,11 +59,12 @@ class Sampler:
             for index in self.pools["t1ce_mirrored"]:
                 self.sides[index] = one_sided(cache.masks[index], cache.pictures[index])
             self.pools["t1ce_mirrored"] = [index for index, (_, side) in self.sides.items() if side]
+        self.groups = {kind: _by_group(cache.items, pool) for kind, pool in self.pools.items()}
 
     def batch(self, rng: np.random.Generator, side: int) -> Batch:
         """One picture for each that `kinds` asks for, in a mixed order, to become squares of `side` px."""
         kinds = [self.kinds[int(place)] for place in rng.permutation(len(self.kinds))]
-        rows = [self.pools[kind][int(rng.integers(len(self.pools[kind])))] for kind in kinds]
+        rows = [self._drawn(kind, rng) for kind in kinds]
         size = self.cache.pictures.shape[1]
         sources = np.empty((len(rows), size, size, 4), np.uint8)
         changes = augment.drawn(rng, len(rows), size, side, self.ranges)
@@ -73,12 +76,17 @@ class Sampler:
             tumour[place] = self._shown(kind, row, rng, changes[place])
         return Batch(sources=sources, changes=changes, tumour=tumour)
 
+    def _drawn(self, kind: str, rng: np.random.Generator) -> int:
+        """A picture of a kind. Each patient is as likely as any other, however many of the slices show a tumour."""
+        group = self.groups[kind][int(rng.integers(len(self.groups[kind])))]
+        return group[int(rng.integers(len(group)))]
+
     def _shown(self, kind: str, row: int, rng: np.random.Generator, numbers: NDArray[np.float32]) -> bool:
         """Choose sequence and mirror of a picture; gives whether a tumour is left on it."""
         item, view, tumour = self.cache.items[row], self.cache.views[row], self.cache.items[row].tumour
         if item.source == "lgg" and not self.apart:
             view = _chosen(rng, self.cache.masks[row], tumour)
-            numbers[augment.SEEN] = _matrix(view)
+            numbers[augment.SEEN] = (_matrix(view) if view != "colour" else _mixed(rng)).ravel()
         middle, half = self.sides.get(row, (0, 0))
         if kind == "t1ce_mirrored":  # the healthy half replaces the other
             numbers[augment.MIRROR], tumour = (middle, half), False
@@ -118,11 +126,22 @@ def _chosen(rng: np.random.Generator, mask: NDArray[np.uint8], tumour: bool) -> 
 
 
 def _matrix(view: View) -> NDArray[np.float32]:
+    """One sequence of a composite in all channels."""
+    matrix = np.zeros((3, 3), np.float32)
+    matrix[CHANNEL_OF[view]] = 1
+    return matrix
+
+
+def _mixed(rng: np.random.Generator) -> NDArray[np.float32]:
+    """A composite whose sequences differ in brightness from what they were, and may be missing.
+
+    Where one is missing FLAIR stands in its place, as the LGG set has it.
+    """
     matrix = np.eye(3, dtype=np.float32)
-    if view != "colour":
-        matrix[:] = 0
-        matrix[CHANNEL_OF[view]] = 1
-    return matrix.ravel()
+    for view in ("pre", "post"):
+        if rng.random() < MISSING:
+            matrix[:, CHANNEL_OF[view]] = matrix[:, CHANNEL_OF["flair"]]
+    return matrix * rng.uniform(1 - UNEVEN, 1 + UNEVEN, 3).astype(np.float32)
 
 
 def _says(item: Item, view: View, tumour: bool) -> int:
@@ -131,6 +150,13 @@ def _says(item: Item, view: View, tumour: bool) -> int:
     if item.definition is None or view not in ("colour", "flair"):
         return augment.UNKNOWN_OUTLINE
     return augment.OF_CORE if item.definition == "core" else augment.OF_FLAIR
+
+
+def _by_group(items: Sequence[Item], pool: Sequence[int]) -> list[list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index in pool:
+        groups.setdefault(items[index].group, []).append(index)
+    return list(groups.values())
 
 
 def _near_tumour(items: Sequence[Item]) -> set[int]:

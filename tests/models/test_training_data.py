@@ -1,6 +1,6 @@
 """Reading sets, changing pictures, drawing batches."""
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,18 +27,7 @@ from models.data import Item, View, open_cache, read_plane
 from models.sampling import Batch, Batches, Sampler
 from models.sets import read_sets
 from neurobatch.errors import Refused
-
-
-def head(side: int = 96) -> NDArray[np.uint8]:
-    y, x = np.mgrid[:side, :side] - side / 2
-    return np.where((y / 1.2) ** 2 + x**2 < (side * 0.35) ** 2, 90, 0).astype(np.uint8)
-
-
-def table(file: Path, rows: list[dict[str, object]]) -> None:
-    with file.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+from tests.models.labelled import head, item, write_picture, write_table
 
 
 @pytest.fixture
@@ -54,14 +43,14 @@ def sets(tmp_path: Path) -> Path:
         colour = np.dstack([picture // 2, picture, picture // 3])  # blue after, green FLAIR, red before
         cv2.imwrite(str(tmp_path / name / "yes.png"), colour if name == "lgg" else picture)
         cv2.imwrite(str(tmp_path / name / "no.png"), np.dstack([head()] * 3) if name == "lgg" else head())
-    table(
+    write_table(
         tmp_path / "lgg" / "slices.csv",
         [
             {"patient": "a", "slice": 1, "file": "yes.png", "mask": "mask.png", "tumour_pixels": 224, "split": "train"},
             {"patient": "a", "slice": 2, "file": "no.png", "mask": "empty.png", "tumour_pixels": 0, "split": "train"},
         ],
     )
-    table(
+    write_table(
         tmp_path / "t1ce" / "slices.csv",
         [
             {
@@ -78,7 +67,7 @@ def sets(tmp_path: Path) -> Path:
             for n, split in ((1, "train"), (2, "val"))
         ],
     )
-    table(
+    write_table(
         tmp_path / "web" / "images.csv",
         [
             {
@@ -164,6 +153,35 @@ def test_a_mirrored_slice_has_no_tumour_and_the_head_stays(sets: Path) -> None:
 def test_a_healthy_slice_near_a_tumour_is_told_from_others(sets: Path) -> None:
     near = sampler(sets, lgg_near=1)
     assert [near.cache.items[index].number for index in near.pools["lgg_near"]] == [2]
+
+
+def test_each_patient_is_as_likely_however_many_slices_there_are(sets: Path, tmp_path: Path) -> None:
+    rows: list[tuple[Item, View]] = []
+    for number in range(10):
+        file = write_picture(tmp_path / f"{number}.png", head())
+        group = "many" if number else "one"
+        rows.append((replace(item(group, tumour=True), file=tmp_path / file, split="train"), "colour"))
+    draws = Sampler(open_cache(rows, "plain", 64, tmp_path / "cache"), {"lgg_tumour": 1}, Ranges())
+    rng = np.random.default_rng(0)
+    drawn_rows = [draws._drawn("lgg_tumour", rng) for _ in range(1000)]
+    assert 430 < drawn_rows.count(0) < 570
+    assert set(drawn_rows) == set(range(10))
+
+
+def test_a_missing_sequence_of_a_composite_is_flair_and_levels_differ(sets: Path) -> None:
+    batch = sampler(sets, lgg_healthy=400).batch(np.random.default_rng(0), 64)
+    seen = batch.changes[:, SEEN].reshape(-1, 3, 3)
+    composites = seen[(seen.max(axis=1) != 1).all(axis=1)]
+    assert 80 < len(composites) < 200  # the others are a sequence alone, at the levels that it has
+    assert (np.count_nonzero(composites, axis=1) == 1).all()  # each channel shows one sequence
+    pre, flair, post = (composites[:, :, channel].argmax(axis=1) for channel in range(3))
+    assert set(pre) == {0, 1}
+    assert set(flair) == {1}
+    assert set(post) == {2, 1}
+    levels = composites.max(axis=1)
+    assert levels.min() >= 0.7 - 1e-6
+    assert levels.max() <= 1.3 + 1e-6
+    assert levels.std(axis=1).max() > 0.1
 
 
 def test_a_batch_follows_from_seed_and_number_alone(sets: Path) -> None:
