@@ -63,6 +63,7 @@ NETWORKS = {
         bare=resnet50v2.donor,
         output="logit",
         settle=resnet50v2.settle,
+        looks=resnet50v2.LOOKS,
     ),
     "unet": Architecture(sizes=unet.Sizes, make=unet.build, bare=unet.donor, output="logits", segments=True),
 }

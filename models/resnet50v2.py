@@ -7,6 +7,7 @@ import keras
 from models.blocks import scaled
 
 STEM_END = "conv5_block1_preact_relu"  # conv1 to conv4 end here: (B, 7, 7, 1024)
+LOOKS = ("conv4_block6_out",)  # (B, 7, 7, 1024): what kind of picture it is, before it comes to tumours
 LAST_BLOCKS = ("block1", "block2", "block3")
 
 
