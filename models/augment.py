@@ -50,6 +50,8 @@ class Ranges:
     blur: float = 1.0  # px, greatest standard deviation
     letters: float = 0.08  # chance
     border: float = 0.15  # chance of a border that is not black
+    missing: float = 0.1  # chance that FLAIR stands for a composite's sequence before contrast; the same for that after
+    uneven: float = 0.3  # part either way by which each sequence of a composite is brighter or darker
 
 
 def unchanged(count: int) -> NDArray[np.float32]:

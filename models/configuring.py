@@ -51,6 +51,7 @@ class Config:
     sets: tuple[str, ...] = ()  # sources that take part; none named: all
     split: Split = "given"
     parts: tuple[float, ...] = (0.75, 0.15, 0.10)  # of a split that is drawn: train, val, test
+    alike: bool = True  # each patient, or group of near-duplicates, is drawn as often as any other; else each picture
     every: dict[str, int] = field(default_factory=dict)  # of a source's pictures only every so many-th is prepared
     ranges: Ranges = field(default_factory=Ranges)
     loss: Terms = field(default_factory=Terms)

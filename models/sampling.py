@@ -13,8 +13,6 @@ from models.data import CHANNEL_OF, Cache, Item, View
 
 POST_VISIBLE = 400  # px at 224: a smaller FLAIR abnormality is hardly seen on a contrast picture alone
 NEAR = 3  # slices: a healthy slice so near to one with tumour is a hard one
-MISSING = 0.1  # part of composites in which FLAIR stands for the sequence before contrast; the same for the one after
-UNEVEN = 0.3  # of its grey levels either way that a sequence in a composite may be brighter or darker
 MIRRORED = 0.3  # part of one-sided tumours that is shown on both sides, so that symmetry says nothing
 
 TUMOUR_VIEWS: tuple[tuple[View, float], ...] = (("colour", 0.4), ("flair", 0.5), ("post", 0.1))
@@ -45,7 +43,7 @@ class Batch:
 class Sampler:
     """Draws batches from a cache of training pictures."""
 
-    def __init__(self, cache: Cache, kinds: Mapping[str, int], ranges: Ranges) -> None:
+    def __init__(self, cache: Cache, kinds: Mapping[str, int], ranges: Ranges, *, alike: bool = True) -> None:
         self.cache, self.ranges = cache, ranges
         self.kinds = [kind for kind, count in kinds.items() for _ in range(count)]
         self.apart = any(view != "colour" for view in cache.views)  # single sequences have rows of their own
@@ -59,12 +57,12 @@ class Sampler:
             for index in self.pools["t1ce_mirrored"]:
                 self.sides[index] = one_sided(cache.masks[index], cache.pictures[index])
             self.pools["t1ce_mirrored"] = [index for index, (_, side) in self.sides.items() if side]
-        self.groups = {kind: _by_group(cache.items, pool) for kind, pool in self.pools.items()}
+        self.groups = {kind: _by_group(cache.items, pool) if alike else [pool] for kind, pool in self.pools.items()}
 
     def batch(self, rng: np.random.Generator, side: int) -> Batch:
         """One picture for each that `kinds` asks for, in a mixed order, to become squares of `side` px."""
         kinds = [self.kinds[int(place)] for place in rng.permutation(len(self.kinds))]
-        rows = [self._drawn(kind, rng) for kind in kinds]
+        rows = [self.row(kind, rng) for kind in kinds]
         size = self.cache.pictures.shape[1]
         sources = np.empty((len(rows), size, size, 4), np.uint8)
         changes = augment.drawn(rng, len(rows), size, side, self.ranges)
@@ -76,8 +74,8 @@ class Sampler:
             tumour[place] = self._shown(kind, row, rng, changes[place])
         return Batch(sources=sources, changes=changes, tumour=tumour)
 
-    def _drawn(self, kind: str, rng: np.random.Generator) -> int:
-        """A picture of a kind. Each patient is as likely as any other, however many of the slices show a tumour."""
+    def row(self, kind: str, rng: np.random.Generator) -> int:
+        """The row of a picture of a kind; by patients alike, however many slices they have, or by pictures."""
         group = self.groups[kind][int(rng.integers(len(self.groups[kind])))]
         return group[int(rng.integers(len(group)))]
 
@@ -86,7 +84,7 @@ class Sampler:
         item, view, tumour = self.cache.items[row], self.cache.views[row], self.cache.items[row].tumour
         if item.source == "lgg" and not self.apart:
             view = _chosen(rng, self.cache.masks[row], tumour)
-            numbers[augment.SEEN] = (_matrix(view) if view != "colour" else _mixed(rng)).ravel()
+            numbers[augment.SEEN] = (_matrix(view) if view != "colour" else _mixed(rng, self.ranges)).ravel()
         middle, half = self.sides.get(row, (0, 0))
         if kind == "t1ce_mirrored":  # the healthy half replaces the other
             numbers[augment.MIRROR], tumour = (middle, half), False
@@ -132,16 +130,16 @@ def _matrix(view: View) -> NDArray[np.float32]:
     return matrix
 
 
-def _mixed(rng: np.random.Generator) -> NDArray[np.float32]:
+def _mixed(rng: np.random.Generator, ranges: Ranges) -> NDArray[np.float32]:
     """A composite whose sequences differ in brightness from what they were, and may be missing.
 
     Where one is missing FLAIR stands in its place, as the LGG set has it.
     """
     matrix = np.eye(3, dtype=np.float32)
     for view in ("pre", "post"):
-        if rng.random() < MISSING:
+        if rng.random() < ranges.missing:
             matrix[:, CHANNEL_OF[view]] = matrix[:, CHANNEL_OF["flair"]]
-    return matrix * rng.uniform(1 - UNEVEN, 1 + UNEVEN, 3).astype(np.float32)
+    return matrix * rng.uniform(1 - ranges.uneven, 1 + ranges.uneven, 3).astype(np.float32)
 
 
 def _says(item: Item, view: View, tumour: bool) -> int:

@@ -92,7 +92,7 @@ class _Run:
         self.until = time.monotonic() + config.minutes * 60
         self.kind: Architecture = NETWORKS[config.network]
         self.cache = training_cache(config)
-        self.sampler = Sampler(self.cache, config.batch, config.ranges)
+        self.sampler = Sampler(self.cache, config.batch, config.ranges, alike=config.alike)
         self.state_file = config.out / "state.json"
         self.best = config.out / "best.weights.h5"
         self.state = State(**json.loads(self.state_file.read_text())) if self.state_file.is_file() else State()

@@ -23,6 +23,7 @@ from models.augment import (
     one_sided,
     unchanged,
 )
+from models.configuring import CONFIGS, read_config
 from models.data import Item, View, open_cache, read_plane
 from models.sampling import Batch, Batches, Sampler
 from models.sets import read_sets
@@ -155,17 +156,19 @@ def test_a_healthy_slice_near_a_tumour_is_told_from_others(sets: Path) -> None:
     assert [near.cache.items[index].number for index in near.pools["lgg_near"]] == [2]
 
 
-def test_each_patient_is_as_likely_however_many_slices_there_are(sets: Path, tmp_path: Path) -> None:
+def test_each_patient_is_as_likely_however_many_slices_there_are_or_each_slice(sets: Path, tmp_path: Path) -> None:
     rows: list[tuple[Item, View]] = []
     for number in range(10):
         file = write_picture(tmp_path / f"{number}.png", head())
         group = "many" if number else "one"
         rows.append((replace(item(group, tumour=True), file=tmp_path / file, split="train"), "colour"))
-    draws = Sampler(open_cache(rows, "plain", 64, tmp_path / "cache"), {"lgg_tumour": 1}, Ranges())
-    rng = np.random.default_rng(0)
-    drawn_rows = [draws._drawn("lgg_tumour", rng) for _ in range(1000)]
-    assert 430 < drawn_rows.count(0) < 570
-    assert set(drawn_rows) == set(range(10))
+    cache = open_cache(rows, "plain", 64, tmp_path / "cache")
+    for alike, least, most in ((True, 430, 570), (False, 60, 140)):
+        draws = Sampler(cache, {"lgg_tumour": 1}, Ranges(), alike=alike)
+        rng = np.random.default_rng(0)
+        drawn_rows = [draws.row("lgg_tumour", rng) for _ in range(1000)]
+        assert least < drawn_rows.count(0) < most
+        assert set(drawn_rows) == set(range(10))
 
 
 def test_a_missing_sequence_of_a_composite_is_flair_and_levels_differ(sets: Path) -> None:
@@ -182,6 +185,18 @@ def test_a_missing_sequence_of_a_composite_is_flair_and_levels_differ(sets: Path
     assert levels.min() >= 0.7 - 1e-6
     assert levels.max() <= 1.3 + 1e-6
     assert levels.std(axis=1).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["idea-one-mobilenet", "idea-one-unet"])
+def test_an_idea_without_augmentation_sees_composites_as_they_are(name: str, sets: Path) -> None:
+    config = read_config(CONFIGS / f"{name}.toml", data=sets, out=sets)
+    rows: list[tuple[Item, View]] = [(item, "colour") for item in read_sets(sets)]
+    cache = open_cache(rows, "plain", 64, sets / "cache")
+    draws = Sampler(cache, {"lgg_healthy": 400}, config.ranges, alike=config.alike)
+    seen = draws.batch(np.random.default_rng(0), 64).changes[:, SEEN].reshape(-1, 3, 3)
+    composites = seen[np.count_nonzero(seen.any(axis=2), axis=1) > 1]
+    assert len(composites) > 80
+    assert (composites == np.eye(3)).all()
 
 
 def test_a_batch_follows_from_seed_and_number_alone(sets: Path) -> None:
