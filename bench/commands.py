@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bench.report import Report
-from bench.task import Task
+from bench.task import Task, usual_precision
 from neurobatch.cli import console_for
 from neurobatch.errors import NeurobatchError
 from neurobatch.records import Options
@@ -53,8 +53,8 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
 
 classifier_option = click.option("--classifier", type=click.Choice(["mobilenet", "resnet50v2", "both"]),
                                  default="mobilenet", show_default=True, help="Which network judges.")  # fmt: skip
-precision_option = click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32",
-                                show_default=True, help="Of neurobatch's networks.")  # fmt: skip
+precision_option = click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default=usual_precision,
+                                help="Of neurobatch's networks; default: the one that it takes here.")  # fmt: skip
 
 
 def task_options(scans: int, rounds: int) -> Callable[[Any], Any]:

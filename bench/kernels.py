@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from bench.asking import answer
-from models.engines.choice import choose, precision_of
-from models.engines.seam import Predictor
+from models.engines.choice import choose
+from models.engines.seam import Precision, Predictor
 from models.registry import open_check, open_weights
 from neurobatch.records import ModelPin, Options, ScanKind
 from pipeline import masks, run
@@ -28,7 +28,7 @@ class Kernels:
     """Networks in memory, each with one thread, since there is such a process for each core."""
 
     def __init__(self, options: Options, engine: str, cache: Path, batch: int) -> None:
-        chosen = choose(engine, cache, precision=precision_of(options.precision, "float32"), threads=1)
+        chosen = choose(engine, cache, precision=cast(Precision, options.precision), threads=1)
         self._batch = batch
         self._loaded = {
             pin: chosen.load(pin.name, open_weights(pin.name), batch, open_check(pin.name)) for pin in pins(options)

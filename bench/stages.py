@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -16,8 +16,8 @@ import numpy as np
 from bench.report import Report, Row
 from bench.served import Handled, Served, served
 from bench.task import Measurement, Task, files_of, place_for
-from models.engines.choice import choose, precision_of
-from models.engines.seam import Engine, Predictor
+from models.engines.choice import choose
+from models.engines.seam import Engine, Precision, Predictor
 from models.registry import open_check, open_weights
 from neurobatch.records import FileRef, ModelPin, Options, PlannedScan, ScanKind
 from neurobatch.settings import Settings
@@ -91,7 +91,7 @@ class OneByOne:
 
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
         self._engine: Engine = choose(
-            settings.engine, settings.engines_folder, precision=precision_of(options.precision, settings.precision)
+            settings.engine, settings.engines_folder, precision=cast(Precision, options.precision)
         )
         self._batch, self._ledger = device_batch(settings), ledger
         self._loaded = {

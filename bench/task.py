@@ -12,9 +12,18 @@ from typing import Any
 from bench.machine import this_machine
 from bench.report import Report
 from bench.scans import pictures
+from models.engines.choice import precision_of
+from models.engines.seam import Precision
 from neurobatch.records import Options
+from neurobatch.settings import load_settings
 
 WARM = 8  # scans that everyone judges before the first round
+
+
+def usual_precision() -> Precision:
+    """The precision that a batch gets on this machine if nobody asks for one."""
+    settings = load_settings()
+    return precision_of(Options().precision, settings.precision, settings.engine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +47,7 @@ class Task:
         parts = [command]
         if options.classifier != usual.classifier or options.segment != usual.segment:
             parts.append(f"{options.classifier}-{options.segment}")
-        if options.precision not in (usual.precision, "float32"):
+        if options.precision != usual_precision():
             parts.append(options.precision)
         return "-".join(parts)
 

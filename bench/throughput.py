@@ -13,7 +13,6 @@ from bench.ratios import Rounds, alternate, times_as_fast
 from bench.report import Report, Row
 from bench.served import Handled, served
 from bench.task import Measurement, Task, place_for
-from models.engines.choice import precision_of
 
 OURS = "neurobatch"
 
@@ -48,7 +47,7 @@ def throughput(task: Task, wanted: tuple[str, ...] = ()) -> Report:
             return task.scans / seconds
 
         rates = alternate({OURS: by_us, **{name: partial(by, name) for name in peers.names}}, task.rounds)
-    precision = precision_of(task.options.precision, ours.settings.precision)
+    precision = task.options.precision
     same = {
         name: agreeing(name, _said(handled), said, precision) for name, said in found.items() if peers.must_agree(name)
     }

@@ -4,10 +4,12 @@ What a card says follows CLAIM (Tejani et al., Radiology: Artificial Intelligenc
 a card in the FDA's draft guidance on AI-enabled device software functions (January 2025).
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.bfloat16_card import bfloat16_section
 from models.oddness_card import section
 from models.plots import reliability
 from models.registry import CARDS, Network
@@ -26,6 +28,8 @@ ARCHITECTURES = {
     "unet": "U-Net on a MobileNetV2 (Sandler et al., CVPR 2018) pretrained on ImageNet, two maps",
 }
 LEFT_TO_JSON = ("roc", "precision_recall")  # curves, far longer than all figures together: `evaluate --json` gives them
+
+SECTIONS = ("training", "oddness", "bfloat16")  # of a card's figures: what evaluating anew does not measure
 
 TEXT = """# {title}
 
@@ -69,7 +73,7 @@ by them. Where tumours are rarer than in these sets, precision is lower than her
 
 {figures}
 {more}
-{series}{odd}## Limits and risks
+{series}{odd}{rounded}## Limits and risks
 
 - Nothing is known of children, of other lesions (metastases, abscess, infarct, multiple sclerosis), of treated brains,
   of low fields or of other sequences than those above. Most of what was learnt of healthy slices comes from patients
@@ -96,6 +100,14 @@ def write_card(network: Network, figures: Mapping[str, Any], folder: Path = CARD
     file = folder / f"{network.name}.md"
     file.write_text(card_text(network, kept), encoding="utf-8")
     return file
+
+
+def put_on_card(network: Network, what: str, found: Mapping[str, Any]) -> None:
+    """Put what was measured besides (`SECTIONS`) on a shipped network's card, and leave the rest of it as it is."""
+    card = CARDS / f"{network.name}.json"
+    figures = json.loads(card.read_text(encoding="utf-8")) | {what: found}
+    card.write_text(as_json(figures), encoding="utf-8")
+    network.card.write_text(card_text(network, figures), encoding="utf-8")
 
 
 def card_text(network: Network, figures: Mapping[str, Any]) -> str:
@@ -125,6 +137,7 @@ def card_text(network: Network, figures: Mapping[str, Any]) -> str:
         more=_calibration(network) + _false_slices(figures["parts"]) if classifies else "",
         series=_series(network),
         odd=section(figures),
+        rounded=bfloat16_section(figures),
         threshold=_THRESHOLDS[network.kind],
     )
 

@@ -16,13 +16,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.carding import card_text
+from models.carding import put_on_card
 from models.data import Item, View, read_plane
 from models.engines.choice import choose
 from models.engines.seam import SIDE, Engine
 from models.gaussian import Gaussian, fitted, write
 from models.networks import NETWORKS, load, look
-from models.registry import CARDS, TABLE, WEIGHTS, Check, Network, networks, open_weights
+from models.registry import TABLE, WEIGHTS, Check, Network, networks, open_weights
 from models.samples import Sample, samples_of, scans_below
 from models.scores import auc
 from models.sets import read_sets
@@ -152,11 +152,7 @@ def publish(network: Network, figures: Figures, check: Check) -> None:
         if row["name"] == network.name:
             row["oddness"] = asdict(check)
     TABLE.write_text(json.dumps({"networks": rows}, indent=1) + "\n", encoding="utf-8")
-    card = CARDS / f"{network.name}.json"
-    known = json.loads(card.read_text(encoding="utf-8"))
-    known["oddness"] = figures
-    card.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    network.card.write_text(card_text(network, known), encoding="utf-8")
+    put_on_card(network, "oddness", figures)
 
 
 @click.command()

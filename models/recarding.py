@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from models.carding import write_card
+from models.carding import SECTIONS, write_card
 from models.engines.choice import choose
 from models.engines.seam import Engine
 from models.evaluate import VALIDATION, evaluate
@@ -30,7 +30,7 @@ def write_anew(network: Network, data: Path, engine: Engine, cards: Path = CARDS
     """
     old = json.loads((cards / f"{network.name}.json").read_text(encoding="utf-8"))
     measured = evaluate(network, open_weights(network.name), data, engine, VALIDATION, say=log.info)
-    kept = {key: old[key] for key in ("training", "oddness") if key in old}
+    kept = {key: old[key] for key in SECTIONS if key in old}
     return write_card(network, {**measured.figures, **kept}, cards)
 
 

@@ -236,6 +236,7 @@ class Worker:
                 scratch=self._settings.home / "run" / "planning",
                 threshold=self._settings.threshold,
                 precision=self._settings.precision,
+                engine=self._settings.engine,
             ),
             shards=self._shards,
             activity=self._activity,
@@ -266,7 +267,7 @@ def _warm(settings: Settings) -> tuple[Network, ...]:
             registry.open_weights(name),
             registry.open_check(name),
             settings.engine,
-            precision_of(Options().precision, settings.precision),
+            precision_of(Options().precision, settings.precision, settings.engine),
         )
         for name in WARM
         if name in known

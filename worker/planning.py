@@ -65,7 +65,8 @@ class Planner:
     limits: PageLimits = field(default_factory=PageLimits)
     seconds: float = PAGE_SECONDS
     threshold: float | None = None  # the site's own, where a batch names none
-    precision: str = "float32"  # likewise
+    precision: str = "auto"  # likewise
+    engine: str = "auto"  # likewise
 
     def step(self, key: BatchKey, near: int = 0) -> Step:
         """Commit the next page of a batch, and the plan's end after the last; that page should be number `near`.
@@ -122,10 +123,9 @@ class Planner:
             check = registry.open_check(model.name)
             if model.oddness is not None and check is not None:
                 self.ledger.keep_model(model.oddness.sha256, check)
-        start = PlanStart(
-            models=models, precision=precision_of(batch.options.precision, self.precision), software=VERSION
-        )
-        return self.ledger.start_plan(key, start)
+        engine = self.engine if batch.options.engine == "auto" else batch.options.engine
+        precision = precision_of(batch.options.precision, self.precision, engine)
+        return self.ledger.start_plan(key, PlanStart(models=models, precision=precision, software=VERSION))
 
     def _drafted(self, key: BatchKey, number: int, cursor: Cursor) -> Page:
         self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)

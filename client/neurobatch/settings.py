@@ -85,9 +85,9 @@ class Settings(BaseSettings):
     ] = None
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Field(description="precision of the networks where a batch names none; auto: bfloat16 where the processor "
-              "multiplies it"),
-    ] = "float32"  # fmt: skip
+        Field(description="precision of the networks where a batch names none; auto: bfloat16 on OpenVINO where the "
+              "processor multiplies it"),
+    ] = "auto"  # fmt: skip
     threshold: Annotated[
         float | None,
         Field(ge=0, le=1, description="the site's own threshold: probability from which a scan is positive where a "

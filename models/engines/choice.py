@@ -60,11 +60,15 @@ def resolved(name: str, gpu: Path = GPU) -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
 
 
-def precision_of(asked: str, site: str) -> Precision:
-    """The precision that a batch asks for, or else the site does; `auto` of the site is the fastest that holds here."""
+def precision_of(asked: str, site: str, engine: str, gpu: Path = GPU) -> Precision:
+    """The precision that a batch asks for, or else the site does.
+
+    `auto` of the site is bfloat16 where that was measured to be faster and to say the same (docs/decisions/0087): on
+    OpenVINO, where the processor multiplies it.
+    """
     wanted = site if asked == "auto" else asked
     if wanted == "auto":
-        return "bfloat16" if multiplies_bfloat16() else "float32"
+        return "bfloat16" if resolved(engine, gpu) == "openvino" and multiplies_bfloat16() else "float32"
     return cast(Precision, wanted)
 
 

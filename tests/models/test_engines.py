@@ -79,7 +79,9 @@ def test_a_site_that_leaves_the_precision_open_gets_bfloat16_where_the_processor
     info = tmp_path / "cpuinfo"
     info.write_text(f"flags\t\t: {flags}\n")
     monkeypatch.setattr("models.engines.choice.multiplies_bfloat16", lambda: multiplies_bfloat16(info))
-    assert precision_of("auto", "auto") == precision
+    nowhere = tmp_path / "nvidia0"
+    assert precision_of("auto", "auto", "auto", nowhere) == precision_of("auto", "auto", "openvino") == precision
+    assert precision_of("auto", "auto", "tensorflow") == "float32", "its bfloat16 was not measured"
     assert choose("openvino", tmp_path, precision="bfloat16").precision == precision, "results say what was multiplied"
 
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models import registry
+from models.engines.choice import precision_of
 from models.registry import Check, Network
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, ScanFailed, Unavailable
@@ -528,6 +529,7 @@ def test_planning_keeps_the_weights_that_a_batch_is_pinned_to(bench: Bench) -> N
 @pytest.mark.parametrize(
     ("asked", "site", "pinned"),
     [
+        ("auto", "auto", precision_of("auto", "auto", "openvino")),
         ("auto", "float32", "float32"),
         ("auto", "bfloat16", "bfloat16"),
         ("float32", "bfloat16", "float32"),
