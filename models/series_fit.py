@@ -22,6 +22,7 @@ LEAST_SLICES = 6  # of what stands for a healthy series
 SENSITIVITY = 0.98  # of the band's lower end
 MASK_SENSITIVITY = 1.0  # a series that is not segmented cannot be found any more
 SPECIFICITY = 0.95  # of the band's upper end
+NARROWEST = (0.35, 0.6)  # the band holds at least this, also where the few patients of a fit are told apart without it
 FORM_DIGITS = 3
 
 Values = NDArray[np.float64]
@@ -158,8 +159,8 @@ def _stepped(series: Sequence[Said], rule: SeriesRule, *, masks: bool) -> Series
 
 def _bounded(series: Sequence[Said], rule: SeriesRule, *, masks: bool) -> SeriesRule:
     """Threshold at even odds; below the band few tumours lie, above it few that have none."""
-    low = min(0.5, _found_from(series, rule, SENSITIVITY, masks=masks))
-    high = max(0.5, _passed_to(series, rule, SPECIFICITY, masks=masks))
+    low = min(NARROWEST[0], _found_from(series, rule, SENSITIVITY, masks=masks))
+    high = max(NARROWEST[1], _passed_to(series, rule, SPECIFICITY, masks=masks))
     return _changed(rule, {"review_low": low, "review_high": high}, masks=masks)
 
 

@@ -9,7 +9,7 @@ from models import series_fit
 from models.registry import networks, series_rules
 from models.series_card import series_section
 from models.series_figures import false_slices, figures, found, wilson
-from models.series_fit import Said, fit, healthy_part, last_step, left_out_probabilities, losses_by_weight
+from models.series_fit import NARROWEST, Said, fit, healthy_part, last_step, left_out_probabilities, losses_by_weight
 from neurobatch.records import Label, SeriesRule
 from pipeline.series import logistic, weighed
 
@@ -81,7 +81,7 @@ def test_a_fitted_rule_tells_tumours_from_healthy_series_by_classifier_alone_and
             probability = weighed(each.probabilities, shares, each.slice_mm, rule).probability
             assert (probability >= 0.5) is each.tumour
     for form in (rule.alone, rule.with_mask):
-        assert form.review_low <= form.threshold <= form.review_high
+        assert form.review_low <= NARROWEST[0] < form.threshold < NARROWEST[1] <= form.review_high
     assert rule.mask_from <= rule.alone.review_low
 
 
