@@ -1,3 +1,1 @@
-"""Pure functions and generators from bytes to a result: read, prepare, find, draw, report (start at
-`pipeline.run`).
-"""
+"""Pure functions and generators from bytes to a result: read, prepare, find, draw, report (start at `pipeline.run`)."""

@@ -1,6 +1,4 @@
-"""The overlay: one plane of a scan with its tumour in red, for people. Nothing is written into the
-picture.
-"""
+"""The overlay: one plane of a scan with its tumour in red, for people. Nothing is written into the picture."""
 
 import cv2
 import numpy as np

@@ -1,9 +1,7 @@
 """Slices of air are told before any network sees them: they cost time and can only add false alarms.
 
-The bounds are far from any slice with a tumour: in the test data (94 patients of `lgg`, 176 of `t1ce`) the
-emptiest slice
-with a tumour has 13.9 % of its pixels above `AIR`, fourteen times the share below which a slice counts as
-empty.
+The bounds are far from any slice with a tumour: in the test data (94 patients of `lgg`, 176 of `t1ce`) the emptiest
+slice with a tumour has 13.9 % of its pixels above `AIR`, fourteen times the share below which a slice counts as empty.
 """
 
 import numpy as np

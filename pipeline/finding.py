@@ -1,9 +1,7 @@
-"""From what classifiers say of each slice to the verdict on a scan, with the reasons why a person should
-look.
+"""From what classifiers say of each slice to the verdict on a scan, with the reasons why a person should look.
 
-A picture's probability is its own. A series' comes of all its slices, and of its masks where there are, by
-the rule that its
-classifier is pinned to: `pipeline.series`.
+A picture's probability is its own. A series' comes of all its slices, and of its masks where there are, by the rule
+that its classifier is pinned to: `pipeline.series`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,9 +40,7 @@ class Vote:
 
 
 def calibrated(logits: NDArray[np.float32], temperature: float) -> Probabilities:
-    """Probabilities of logits `(n,)` by temperature scaling (Guo et al., ICML 2017), rounded as they are
-    written.
-    """
+    """Probabilities of logits `(n,)` by temperature scaling (Guo et al., ICML 2017), rounded as they are written."""
     scaled = np.clip(logits.astype(np.float64) / temperature, -60.0, 60.0)
     return np.round(1.0 / (1.0 + np.exp(-scaled)), PROBABILITY_DIGITS)
 
@@ -94,8 +90,7 @@ def verdict(votes: Sequence[Vote]) -> Finding:
         votes: of the classifiers that were asked, one or two.
 
     Returns:
-        One classifier: its own verdict. Two: the mean of their probabilities against the mean of their
-        thresholds, and
+        One classifier: its own verdict. Two: the mean of their probabilities against the mean of their thresholds, and
         review where they disagree. Review too where a probability lies in a classifier's band.
 
     Raises:
@@ -135,9 +130,8 @@ def picture_with_mask(finding: Finding, share: float) -> Finding:
         share: of the picture's pixels that the mask covers.
 
     Returns:
-        "No tumour" with a large mask needs review. "Tumour" without any mask stays: a mask never calms an
-        alarm, but the
-        disagreement is told.
+        "No tumour" with a large mask needs review. "Tumour" without any mask stays: a mask never calms an alarm, but
+        the disagreement is told.
     """
     contradicts = finding.label is Label.NO_TUMOUR and share >= DISAGREEING_SHARE
     missing = finding.label is Label.TUMOUR and share == 0
@@ -162,9 +156,7 @@ def series_with_mask(alone: Finding, joint: Finding, share: float) -> Finding:
 
 
 def wants_mask(finding: Finding, votes: Sequence[Vote], segment: str) -> bool:
-    """Whether a scan is segmented: with `positive`, all but those without a tumour and those without
-    content.
-    """
+    """Whether a scan is segmented: with `positive`, all but those without a tumour and those without content."""
     if segment == "none" or Code.BLANK in finding.reasons:
         return False
     likely = finding.probability >= _mean([vote.mask_from for vote in votes])

@@ -3,11 +3,9 @@
 Conventions, each named where it is used:
     DICOM  LPS+: x grows to the patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1), millimetres.
     NIfTI  RAS+: x grows to the patient's right, y to the front, z to the head (nifti1.h), millimetres.
-    plane  `planes[slice, row, column]`, row 0 at the top as a radiologist looks at it: on axial planes the
-           front is at
-           the top and the patient's right at the left; on coronal and sagittal planes the head is at the
-           top, and
-           on sagittal planes the front is at the left. DICOM planes are as their maker stored them.
+    plane  `planes[slice, row, column]`, row 0 at the top as a radiologist looks at it: on axial planes the front is at
+           the top and the patient's right at the left; on coronal and sagittal planes the head is at the top, and on
+           sagittal planes the front is at the left. DICOM planes are as their maker stored them.
 """
 
 from dataclasses import dataclass
@@ -125,9 +123,7 @@ def nearest_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tup
 
 
 def slicing_axis(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> int:
-    """The RAS+ axis (0, 1, 2) along which a volume is cut: its acquisition axis if clearly thicker, else
-    axial.
-    """
+    """The RAS+ axis (0, 1, 2) along which a volume is cut: its acquisition axis if clearly thicker, else axial."""
     axes, _ = nearest_axes(affine)
     sizes = voxel_sizes(affine)
     by_size = sorted(range(3), key=lambda world: sizes[axes[world]])

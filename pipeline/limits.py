@@ -11,8 +11,7 @@ GIB = 1024 * MIB
 class Limits:
     """Bounds on one file, scan or archive. Beyond them a file is refused with a code, never read in part.
 
-    The defaults let through the largest clinical scans that are met (a 512 x 512 x 1024 volume, a 100
-    megapixel
+    The defaults let through the largest clinical scans that are met (a 512 x 512 x 1024 volume, a 100 megapixel
     picture, a study archive of 64 GiB) and keep one decoder under about 4 GiB.
     """
 

@@ -1,8 +1,7 @@
 """From a segmenter's maps to masks on a scan's own grid, their extents, and the files that hold them.
 
-A mask is where the map, brought back onto the plane's grid, reaches the threshold. For pictures it is a PNG
-of 0 and 255
-on the displayed grid; for volumes a NIfTI file in the geometry of the original, voxel for voxel.
+A mask is where the map, brought back onto the plane's grid, reaches the threshold. For pictures it is a PNG of 0 and
+255 on the displayed grid; for volumes a NIfTI file in the geometry of the original, voxel for voxel.
 """
 
 import gzip
@@ -55,8 +54,7 @@ def restored(
     """Bring a segmenter's maps back onto the scan's grid and cut them at the threshold.
 
     Args:
-        maps: slice's index and map `(size, size, c)` float32, for the slices that were segmented, in any
-            order.
+        maps: slice's index and map `(size, size, c)` float32, for the slices that were segmented, in any order.
         geometry: of the scan; its spacing tells how planes were fitted into the network's square.
         names: the meaning of each of the `c` channels.
         threshold: probability from which a pixel belongs to the mask.
@@ -80,8 +78,7 @@ def restored(
 
 
 def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
-    """Label the connected regions of `(n, h, w)`: 8-connected within a slice, by shared pixels between
-    slices.
+    """Label the connected regions of `(n, h, w)`: 8-connected within a slice, by shared pixels between slices.
 
     Returns:
         Labels `(n, h, w)`, 0 outside and 1..count inside, numbered by first slice; and the count.

@@ -1,18 +1,15 @@
 """The order of the pipeline, once. Read this file first.
 
-    bytes      `decode`    the files of a scan become planes with their geometry and warnings
-    planes     `look`      slices of air are told; the rest is worth a network's time
-    squares    `squares`   each slice is prepared as a network was trained: its profile, its size
-    logits     (network)   a classifier says of each square how much it looks like a tumour, and how odd it is
-    verdict    `judge`     calibrated, a series by its rule, against threshold and band: the finding
-    squares    `squares`   where the finding or the options want it, slices are prepared for the segmenter
-    maps       (network)   the segmenter says of each pixel how much it belongs to a tumour
-    verdict    `weigh`     masks have their say: with the classifiers in a series, beside them in a picture
-    result     `conclude`  masks on the scan's own grid, extents, overlay, report: the files, and the line of
-    the result
+    bytes      `decode`    the files of a scan become planes with their geometry and warnings planes `look` slices of
+    air are told; the rest is worth a network's time squares `squares` each slice is prepared as a network was trained:
+    its profile, its size logits (network) a classifier says of each square how much it looks like a tumour, and how odd
+    it is verdict `judge` calibrated, a series by its rule, against threshold and band: the finding squares `squares`
+    where the finding or the options want it, slices are prepared for the segmenter maps (network) the segmenter says of
+    each pixel how much it belongs to a tumour verdict `weigh` masks have their say: with the classifiers in a series,
+    beside them in a picture result `conclude` masks on the scan's own grid, extents, overlay, report: the files, and
+    the line of the result
 
-Everything here is pure: no store, no queue, no network, no clock. What a result depends on comes in as
-arguments.
+Everything here is pure: no store, no queue, no network, no clock. What a result depends on comes in as arguments.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -202,14 +199,12 @@ def conclude(
         scan: as planned.
         volume: as decoded.
         judged: as `judge` found.
-        maps: slice's index and the segmenter's map `(size, size, c)` float32, for each slice that was
-            segmented; None
+        maps: slice's index and the segmenter's map `(size, size, c)` float32, for each slice that was segmented; None
             where the scan was not.
         setting: as for `judge`.
 
     Returns:
-        Finding, extents, warnings, and the artifacts: report.json always; a mask where the scan was
-        segmented;
+        Finding, extents, warnings, and the artifacts: report.json always; a mask where the scan was segmented;
         overlay.png where it was, or where the finding is not "no tumour".
     """
     drawn = None
@@ -319,9 +314,7 @@ def _checked(said: NDArray[np.float32] | None, pin: ModelPin, slices: int) -> ND
 
 
 def _likeliest(judged: Judged) -> Probabilities:
-    """Mean probability of each slice over the classifiers; where nothing was judged, the middle slice stands
-    out.
-    """
+    """Mean probability of each slice over the classifiers; where nothing was judged, the middle slice stands out."""
     each = np.mean(list(judged.probabilities.values()), axis=0)
     if not judged.shown:
         each[len(each) // 2] = 1.0

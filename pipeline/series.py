@@ -1,9 +1,8 @@
 """From what the networks say of each slice to one probability for a series, by a stated rule with few, fitted numbers.
 
-    x     a slice's calibrated log-odds of a tumour, cut at +-`clip`; a slice that shows nothing has -`clip`
-    y     what its mask adds: log(1 + s / `floor`), s = the share of its plane that the mask covers
-    run   so many neighbouring slices as `span_mm` holds, at least `shortest`
-    z     of every run the lower median of x + `mask_weight` y; the largest of all runs
+    x     a slice's calibrated log-odds of a tumour, cut at +-`clip`; a slice that shows nothing has -`clip` y what its
+    mask adds: log(1 + s / `floor`), s = the share of its plane that the mask covers run so many neighbouring slices as
+    `span_mm` holds, at least `shortest` z of every run the lower median of x + `mask_weight` y; the largest of all runs
     p     logistic((z - `offset`) / `temperature`)
 
 So a tumour must show on more than half of some run of neighbours: one odd slice, whichever way, decides nothing, and

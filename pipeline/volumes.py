@@ -1,6 +1,4 @@
-"""What reading yields: the planes of one scan, with where they lie. One type for a picture (one plane) and a
-volume.
-"""
+"""What reading yields: the planes of one scan, with where they lie. One type for a picture (one plane) and a volume."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,9 +32,7 @@ class Volume:
 
     @property
     def is_flat(self) -> bool:
-        """Whether its mask is a picture of the one plane; else it is a NIfTI file in the original
-        geometry.
-        """
+        """Whether its mask is a picture of the one plane; else it is a NIfTI file in the original geometry."""
         return self.kind is not ScanKind.NIFTI and len(self.planes) == 1
 
 
@@ -56,8 +52,7 @@ def check_size(rows: int, columns: int, slices: int, limits: Limits) -> None:
 
 
 def window(values: NDArray[Any]) -> tuple[float, float]:
-    """Black and white for values of any numeric type: their 0.5 and 99.5 percentiles, zeros (padding, air)
-    apart.
+    """Black and white for values of any numeric type: their 0.5 and 99.5 percentiles, zeros (padding, air) apart.
 
     Returns:
         (low, high); equal where all values are.
@@ -88,8 +83,8 @@ def to_bytes(values: NDArray[Any], low: float, high: float, *, inverted: bool = 
 
 
 def scaled_planes(planes: Sequence[NDArray[Any]] | NDArray[Any], *, inverted: bool = False) -> Planes:
-    """Planes `(n, h, w)` of one numeric type on one grey scale for all: uint8, C-contiguous. Plane by plane,
-    to save memory.
+    """Planes `(n, h, w)` of one numeric type on one grey scale for all: uint8, C-contiguous. Plane by plane, to save
+    memory.
     """
     whole = np.asarray(planes)
     low, high = window(whole)

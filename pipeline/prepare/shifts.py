@@ -1,8 +1,8 @@
 """The sums behind non-local means as machine code: each pixel's mean over its neighbours, weighted by likeness.
 
-Goes by shifts, not by pixels (Darbon et al., ISBI 2008): squared differences between the plane and the plane shifted
-by (dy, dx), summed over patches by running sums, weigh a pixel p against q = p + (dy, dx), and q against p as well,
-so that half of the shifts do (Condat, 2010). All is done in integers, so results are the same on every processor.
+Goes by shifts, not by pixels (Darbon et al., ISBI 2008): squared differences between the plane and the plane shifted by
+(dy, dx), summed over patches by running sums, weigh a pixel p against q = p + (dy, dx), and q against p as well, so
+that half of the shifts do (Condat, 2010). All is done in integers, so results are the same on every processor.
 
 Two things make it fast. Indices are unsigned: a signed one might be negative, and the test for that would keep loops
 from being vectorised. And rows are offsets into flat arrays: a view of a row costs as much as half the work on it.
@@ -76,9 +76,9 @@ def _slide(
 ) -> None:
     """Move a row of sums over columns of a patch down by one row.
 
-    What enters are the squared differences between rows of the frame at `p` and at `q`, what leaves are those
-    between `r` and `s` (nothing where these are the same). `capped` gets the sums up to the cap: a patch in which
-    one column, or one pixel, reaches the cap has no weight, so what lies above need not be kept apart.
+    What enters are the squared differences between rows of the frame at `p` and at `q`, what leaves are those between
+    `r` and `s` (nothing where these are the same). `capped` gets the sums up to the cap: a patch in which one column,
+    or one pixel, reaches the cap has no weight, so what lies above need not be kept apart.
     """
     square_cap = np.uint16(min(cap, 65535))
     at, p, q, r, s = np.uintp(at), np.uintp(p), np.uintp(q), np.uintp(r), np.uintp(s)

@@ -1,8 +1,7 @@
-"""Archives as streams: zip, tar, gzipped tar. Nothing is extracted to disk, and nothing that an archive
-claims is believed.
+"""Archives as streams: zip, tar, gzipped tar. Nothing is extracted to disk, and nothing that an archive claims is
+believed.
 
-A member's *position* among the archive's files, from 0, is its identity: names may repeat, lie or be in any
-encoding.
+A member's *position* among the archive's files, from 0, is its identity: names may repeat, lie or be in any encoding.
 """
 
 import io
@@ -63,8 +62,7 @@ def members(archive: BinaryIO, limits: Limits) -> Iterator[Member]:
 
     Raises:
         LeftOut: `unsupported_archive`, `archive_damaged` or `archive_too_large`, at the point where it
-            shows: the
-            members before it were good.
+            shows: the members before it were good.
     """
     with _translated():
         for member in _opened(archive, limits):
@@ -245,8 +243,8 @@ def zip_name(info: zipfile.ZipInfo) -> str:
 
 
 class _ZipStream(io.RawIOBase):
-    """A member that is opened at its first read, so that passing over it costs nothing; it never gives more
-    than it claims.
+    """A member that is opened at its first read, so that passing over it costs nothing; it never gives more than it
+    claims.
     """
 
     def __init__(self, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
@@ -310,9 +308,7 @@ def _tar_member(opened: tarfile.TarFile, info: tarfile.TarInfo, position: int) -
 
 
 def tar_name(name: str) -> str:
-    """A member's name; bytes that are not UTF-8 are read as MS-DOS Cyrillic where they look so, else as
-    Windows' 1252.
-    """
+    """A member's name; bytes other than UTF-8 are read as MS-DOS Cyrillic where they look so, else as Windows' 1252."""
     raw = name.encode("utf-8", "surrogateescape")
     try:
         return raw.decode("utf-8")

@@ -1,6 +1,4 @@
-"""What header texts say of the part of the body and of a series' purpose; words as scanners and people write
-them.
-"""
+"""What header texts say of the part of the body and of a series' purpose; words as scanners and people write them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -69,11 +67,9 @@ _DERIVED_TYPES = frozenset(
 
 
 def of(descriptions: Iterable[str], body_part: str) -> Part:
-    """Judge by BodyPartExamined first, then by the descriptions; a word for the head outweighs one for
-    another part.
+    """Judge by BodyPartExamined first, then by the descriptions; a word for the head outweighs one for another part.
 
-    A part that is named in words known to neither list is unknown, not another part: makers and hospitals
-    write freely.
+    A part that is named in words known to neither list is unknown, not another part: makers and hospitals write freely.
     """
     named = _judged(body_part)
     if named is not Part.UNKNOWN:

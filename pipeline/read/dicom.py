@@ -47,8 +47,7 @@ def read_series(files: Sequence[bytes], limits: Limits) -> Volume:
         files: in any order; gzip around a file is taken off.
 
     Returns:
-        Planes by position along their normal, on one grey scale. What is odd or missing in the geometry is
-        warned of.
+        Planes by position along their normal, on one grey scale. What is odd or missing in the geometry is warned of.
         Of a multi-frame file with several volumes the first is read.
 
     Raises:
@@ -176,9 +175,7 @@ def _item(data: Dataset, name: str) -> Dataset:
 
 
 def _planes(slices: Sequence[_Slice]) -> Planes:
-    """All slices on one scale: colour as it is, 8-bit grey as it is, deeper grey by the volume's
-    percentiles.
-    """
+    """All slices on one scale: colour as it is, 8-bit grey as it is, deeper grey by the volume's percentiles."""
     if len({part.values.shape for part in slices}) != 1 or len({part.inverted for part in slices}) != 1:
         raise ScanFailed(Code.SERIES_INCONSISTENT, "the slices differ in size or colour")
     scales = {(part.slope, part.intercept) for part in slices}

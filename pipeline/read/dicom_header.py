@@ -1,7 +1,7 @@
 """DICOM headers: what a file is, whether it belongs in a scan, and where it lies, without reading a pixel.
 
-Sources: DICOM PS3.3 (C.7.6.2 image plane, C.8.3 and C.8.13 MR image, C.7.6.16 multi-frame), PS3.5
-    (encoding), PS3.10 (files).
+Sources: DICOM PS3.3 (C.7.6.2 image plane, C.8.3 and C.8.13 MR image, C.7.6.16 multi-frame), PS3.5 (encoding), PS3.10
+    (files).
 """
 
 import io
@@ -87,9 +87,7 @@ _GE_B_VALUE_BASE = 1_000_000_000  # GE adds this to b-values
 
 
 class DicomHeader(Value):
-    """What planning and grouping need of one instance; JSON-able, and without a name or a text of the
-    patient's.
-    """
+    """What planning and grouping need of one instance; JSON-able, and without a name or a text of the patient's."""
 
     study_uid: str = ""
     series_uid: str = ""
@@ -275,8 +273,7 @@ def summary(data: Dataset) -> DicomHeader:
 
 
 def volume_order(data: Dataset) -> tuple[float, ...]:
-    """b-value, temporal position, echo, acquisition and trigger time: what differs between volumes of one
-    series.
+    """b-value, temporal position, echo, acquisition and trigger time: what differs between volumes of one series.
 
     Missing ones are 0. Magnitude images come before phase, real and imaginary ones.
     """

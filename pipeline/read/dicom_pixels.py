@@ -1,8 +1,7 @@
-"""The pixels of one DICOM file: decoded by permissively licensed libraries only, checked before memory is
-taken.
+"""The pixels of one DICOM file: decoded by permissively licensed libraries only, checked before memory is taken.
 
-JPEG 2000 and HTJ2K by OpenJPEG, JPEG and JPEG-LS by GDCM, RLE by pydicom itself. 12-bit JPEG Extended is
-decoded by none.
+JPEG 2000 and HTJ2K by OpenJPEG, JPEG and JPEG-LS by GDCM, RLE by pydicom itself. 12-bit JPEG Extended is decoded by
+none.
 """
 
 import io

@@ -1,12 +1,9 @@
 """From the headers of many DICOM instances to scans: which files form one volume, and in which order.
 
-A series UID says what belongs together, positions say in which order: never file names, and instance numbers
-only where
+A series UID says what belongs together, positions say in which order: never file names, and instance numbers only where
 there are no positions. Within a series, images of another size or orientation form a volume of their own.
-Where several
-images lie at one position (b-values, echoes, times), they are dealt out to volumes, never averaged: up to
-`Limits.volumes_per_series` volumes are a scan each; of more (diffusion in many directions, functional
-series) only the
+Where several images lie at one position (b-values, echoes, times), they are dealt out to volumes, never averaged: up to
+`Limits.volumes_per_series` volumes are a scan each; of more (diffusion in many directions, functional series) only the
 first is read, since its neighbours differ from it in nothing that the networks know.
 """
 
@@ -73,8 +70,7 @@ def group(headers: Sequence[DicomHeader], limits: Limits) -> list[SeriesPlan]:
         headers: in the order in which the files were listed; of one series or of many.
 
     Returns:
-        Plans in the order in which their series were first met. Every index is in exactly one plan, as a
-        member, a
+        Plans in the order in which their series were first met. Every index is in exactly one plan, as a member, a
         duplicate or another volume's.
     """
     series: dict[str, list[int]] = {}
@@ -160,9 +156,7 @@ def _at_positions(headers: Sequence[DicomHeader], indexes: list[int]) -> list[li
 
 
 def depths(headers: Sequence[DicomHeader]) -> NDArray[np.float64]:
-    """Where images of one orientation lie along their normal, mm `(n,)`; along the axis of most spread
-    without one.
-    """
+    """Where images of one orientation lie along their normal, mm `(n,)`; along the axis of most spread without one."""
     positions = np.array([header.position for header in headers], np.float64)
     axis = normal(headers[0])
     if axis is None:

@@ -1,6 +1,4 @@
-"""NIfTI-1 and NIfTI-2 volumes, cut into planes and shown as a radiologist looks at them; `pipeline.geometry`
-says how.
-"""
+"""NIfTI-1 and NIfTI-2 volumes, cut into planes and shown as radiologists look at them; `pipeline.geometry` says how."""
 
 import math
 from typing import Any
@@ -28,13 +26,11 @@ def read_nifti(data: bytes, limits: Limits) -> Volume:
         data: the file, gzipped or not, whatever its name says.
 
     Returns:
-        Planes along the acquisition axis if its voxels are clearly thicker, else axial; 8-bit values as they
-        are,
+        Planes along the acquisition axis if its voxels are clearly thicker, else axial; 8-bit values as they are,
         deeper ones on one grey scale. `Geometry.space` leads back to the file's own array, exactly.
 
     Raises:
-        ScanFailed: `truncated`, `damaged`, `unsupported_type`, `not_a_volume` (labels), `too_small`,
-            `too_many_pixels`,
+        ScanFailed: `truncated`, `damaged`, `unsupported_type`, `not_a_volume` (labels), `too_small`, `too_many_pixels`,
             `pair_of_files`, `out_of_memory`.
     """
     plain = gunzipped(data, limits.file_bytes)
@@ -57,9 +53,7 @@ def read_nifti(data: bytes, limits: Limits) -> Volume:
 
 
 def _voxels(data: bytes, header: NiftiHeader) -> NDArray[Any]:
-    """The array as stored: `(i, j, k)`, or `(i, j, k, samples)` of bytes for colour. First axis fastest
-    (Fortran).
-    """
+    """The array as stored: `(i, j, k)`, or `(i, j, k, samples)` of bytes for colour. First axis fastest (Fortran)."""
     kind = np.dtype(np.uint8) if header.samples > 1 else header.raw.get_data_dtype()
     needed = header.voxels * header.samples * kind.itemsize
     if len(data) - header.offset < needed:

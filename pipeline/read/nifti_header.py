@@ -1,6 +1,4 @@
-"""NIfTI headers: what a file claims to hold, told without reading its voxels (nifti1.h, nifti2.h of NIMH's
-DFWG).
-"""
+"""NIfTI headers: what a file claims to hold, told without reading its voxels (nifti1.h, nifti2.h of NIMH's DFWG)."""
 
 import math
 from dataclasses import dataclass

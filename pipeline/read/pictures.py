@@ -1,8 +1,7 @@
 """Pictures: PNG, JPEG, TIFF, BMP, WebP of any depth and colour, as one plane.
 
-The plane is the picture as it is *shown*: rotated as its EXIF or TIFF orientation says, alpha laid over
-black. Masks and
-overlays are on this displayed grid.
+The plane is the picture as it is *shown*: rotated as its EXIF or TIFF orientation says, alpha laid over black. Masks
+and overlays are on this displayed grid.
 """
 
 import io
@@ -79,10 +78,8 @@ def read_picture(data: bytes, limits: Limits) -> Volume:
         limits: bounds on its size in pixels.
 
     Returns:
-        A volume of one plane: `(1, h, w)` grey or `(1, h, w, 3)` RGB. 16-bit and float grey are scaled by
-        their own
-        percentiles; equal colour channels become grey. The spacing is not known: a picture's dpi is that of
-        paper.
+        A volume of one plane: `(1, h, w)` grey or `(1, h, w, 3)` RGB. 16-bit and float grey are scaled by their own
+        percentiles; equal colour channels become grey. The spacing is not known: a picture's dpi is that of paper.
 
     Raises:
         ScanFailed: `damaged`, `truncated`, `unsupported_type`, `too_many_pixels`, `too_small`.
@@ -111,9 +108,7 @@ def _says_phantom(image: Image.Image) -> bool:
 
 @contextmanager
 def _translated(data: bytes) -> Iterator[None]:
-    """Turn Pillow's errors into `ScanFailed`; its bomb warning is not needed, since sizes are checked
-    here.
-    """
+    """Turn Pillow's errors into `ScanFailed`; its bomb warning is not needed, since sizes are checked here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -170,9 +165,7 @@ def _over_black(image: Image.Image) -> Image.Image:
 
 
 def _is_deep_colour(image: Image.Image, data: bytes) -> bool:
-    """Whether it has 16 bits of each colour, which Pillow would cut to the upper 8: a 12-bit scan would come
-    out black.
-    """
+    """Whether it has 16 bits a colour, which Pillow would cut to the upper 8: a 12-bit scan would come out black."""
     if image.format == "PNG":
         return data[24] == 16 and data[25] in _PNG_COLOUR_TYPES
     if image.format == "TIFF":

@@ -1,5 +1,5 @@
-"""What a file is: by its content first, by its name where the content leaves it open; and what a planner
-must know of it.
+"""What a file is: by its content first, by its name where the content leaves it open; and what a planner must know of
+it.
 
 Nothing here decodes a pixel. `sniff` looks at the first bytes; `describe` at headers, in bounded memory.
 """
@@ -77,8 +77,7 @@ def sniff(head: bytes, name: str = "") -> Kind:
 
     Args:
         head: its first 512 bytes, or all where it is shorter.
-        name: its path; asked only where the content alone does not tell (a tar without magic, an Analyze
-            header).
+        name: its path; asked only where the content alone does not tell (a tar without magic, an Analyze header).
     """
     if head.startswith(GZIP_MAGIC):
         inner = head_of_gzip(head)
@@ -104,8 +103,7 @@ def describe(kind: Kind, name: str, stream: Readable, limits: Limits) -> Describ
 
     Returns:
         What the file adds to a plan. A file with the right magic but a header that cannot be read is a scan
-        too: it
-        fails, with a code, when it is read.
+        too: it fails, with a code, when it is read.
 
     Raises:
         LeftOut: the file belongs in no scan.

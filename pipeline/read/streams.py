@@ -26,8 +26,7 @@ class TooLong(Exception):
 
 
 def inflated(chunks: Iterator[bytes], limit: int, window: int = GZIP) -> Iterator[bytes]:
-    """Inflate a stream piece by piece; gzip members that follow one another are one stream, and padding ends
-    it.
+    """Inflate a stream piece by piece; gzip members that follow one another are one stream, and padding ends it.
 
     Raises:
         TooLong: more than `limit` bytes came out.
@@ -101,8 +100,7 @@ def head_of_gzip(head: bytes, limit: int = CHUNK) -> bytes:
 class Head(io.RawIOBase):
     """A seekable, read-only view of the first `limit` bytes of a stream that need not be seekable.
 
-    It reads from the stream only as far as it is asked to and keeps that, so its memory is what was looked
-    at. At
+    It reads from the stream only as far as it is asked to and keeps that, so its memory is what was looked at. At
     `limit` it ends as a file would, so that a header which claims more is cut short rather than believed.
     """
 

@@ -16,12 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import registry
-from models.engines.choice import precision_of
-from models.registry import Check, Network
 from neurobatch.codes import Code
 from neurobatch.errors import Broken, ScanFailed, Unavailable
-from neurobatch.records import Options, Page, PlanEnd, RootSource, ScanKind, UploadSource
+from neurobatch.records import Page, PlanEnd, RootSource, ScanKind, UploadSource
 from pipeline.read.sort import describe
 from storage import names
 from storage.names import PAGE_SPAN, BatchKey, new_batch_id, page_of_scan, page_of_shard
@@ -29,7 +26,7 @@ from tests.pipeline.inputs import dicom, dicom_series, nifti, picture, ramp, tar
 from tests.worker.planned import NOW, Bench
 from worker import drafting
 from worker.pages import PageLimits, PageTask, common_path
-from worker.planning import Step, last_page, pins
+from worker.planning import Step, last_page
 
 PNG = picture(ramp().astype(np.uint8))
 NOISE = [picture(np.random.default_rng(k).integers(0, 255, (60, 60), np.uint8)) for k in range(3)]
@@ -463,93 +460,6 @@ def test_the_last_page_is_found_without_reading_all(bench: Bench, count: int) ->
     for near in (0, 1, count - 1, count, count + 1):
         last = last_page(bench.ledger, key, max(0, near))
         assert (last.number if last else -1) == count - 1
-
-
-# -- networks ----------------------------------------------------------------------------------------------------
-
-
-def network(name: str, kind: Any = "classifier") -> Network:
-    return Network(
-        name=name, kind=kind, file=f"{name}.bin", sha256=hashlib.sha256(name.encode()).hexdigest(), bytes=1,
-        profile="plain", size=224, temperature=1.5, threshold=0.4, review_low=0.3, review_high=0.6, channels=(),
-        licence="none", oddness=CHECK if name == "mobilenet" else None,
-    )  # fmt: skip
-
-
-CHECK = Check(file="check.bin", sha256=hashlib.sha256(b"check").hexdigest(), bytes=1, threshold=2.0)
-
-
-@pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    table = {net.name: net for net in (network("mobilenet"), network("resnet50v2"), network("unet", "segmenter"))}
-    monkeypatch.setattr(registry, "networks", lambda: table)
-
-    def weights(name: str) -> Path:
-        file = tmp_path / name
-        file.write_bytes(name.encode())
-        return file
-
-    def check(name: str) -> Path | None:
-        return weights("check") if table[name].oddness else None
-
-    monkeypatch.setattr(registry, "open_weights", weights)
-    monkeypatch.setattr(registry, "open_check", check)
-
-
-def pinned(**options: Any) -> list[str]:
-    return [pin.name for pin in pins(Options(**options))]
-
-
-@pytest.mark.usefixtures("shipped")
-def test_a_batch_is_pinned_to_the_networks_that_its_options_ask_for() -> None:
-    assert pinned() == ["mobilenet", "unet"]
-    assert pinned(classifier="both", segment="all") == ["mobilenet", "resnet50v2", "unet"]
-    assert pinned(classifier="resnet50v2", segment="none") == ["resnet50v2"]
-    forced = pins(Options(profile="nlm-clahe", threshold=0.95))
-    assert [(pin.profile, pin.forced) for pin in forced] == [("nlm-clahe", True)] * 2
-    assert [pin.threshold for pin in forced] == [0.95, 0.4]
-    assert forced[0].oddness is None, "its check knows pictures of its own profile only"
-    assert [forced[0].review_low, forced[0].review_high] == pytest.approx([0.85, 1.0])
-
-
-@pytest.mark.usefixtures("shipped")
-def test_planning_keeps_the_weights_that_a_batch_is_pinned_to(bench: Bench) -> None:
-    key = bench.accept()
-    bench.ledger.objects.delete([names.plan_start(key)])
-    bench.plan(key)
-    start = bench.ledger.plan_start(key)
-    assert start is not None
-    for pin in start.models:
-        assert b"".join(bench.ledger.read_model(pin.sha256)) == pin.name.encode()
-    assert start.models[0].oddness is not None
-    assert b"".join(bench.ledger.read_model(start.models[0].oddness.sha256)) == b"check"
-
-
-@pytest.mark.usefixtures("shipped")
-@pytest.mark.parametrize(
-    ("asked", "site", "pinned"),
-    [
-        ("auto", "auto", precision_of("auto", "auto", "openvino")),
-        ("auto", "float32", "float32"),
-        ("auto", "bfloat16", "bfloat16"),
-        ("float32", "bfloat16", "float32"),
-        ("bfloat16", "float32", "bfloat16"),
-    ],
-)
-def test_the_precision_of_a_batch_is_its_own_or_the_sites(bench: Bench, asked: str, site: str, pinned: str) -> None:
-    key = bench.accept(precision=asked)
-    bench.ledger.objects.delete([names.plan_start(key)])
-    bench.plan(key, precision=site)
-    start = bench.ledger.plan_start(key)
-    assert start is not None
-    assert start.precision == pinned
-
-
-def test_a_network_that_is_not_shipped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "networks", dict)
-    with pytest.raises(Broken) as broken:
-        pins(Options())
-    assert broken.value.code is Code.WEIGHTS_DAMAGED
 
 
 @pytest.mark.parametrize(
