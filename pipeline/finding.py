@@ -17,6 +17,7 @@ from pipeline.series import Evidence, weighed
 
 PROBABILITY_DIGITS = 4  # what is written, and so what is compared with the threshold
 DISAGREEING_SHARE = 0.002  # of a picture's pixels: a mask this large contradicts "no tumour"
+EVEN = 0.5  # probability below which no mask contradicts "tumour": most such alarms are false (docs/decisions/0088)
 
 _EVEN = SeriesForm(offset=0.0, temperature=1.0, threshold=0.5, review_low=0.35, review_high=0.6)
 UNFITTED = SeriesRule(
@@ -130,12 +131,13 @@ def picture_with_mask(finding: Finding, share: float) -> Finding:
         share: of the picture's pixels that the mask covers.
 
     Returns:
-        "No tumour" with a large mask needs review. "Tumour" without any mask stays: a mask never calms an alarm, but
-        the disagreement is told.
+        "No tumour" with a large mask needs review, and so does "tumour" without any mask where it is less likely than
+        not. Where it is more likely it stays, and the disagreement is told: a mask never calms an alarm.
     """
     contradicts = finding.label is Label.NO_TUMOUR and share >= DISAGREEING_SHARE
     missing = finding.label is Label.TUMOUR and share == 0
-    return _disagreeing(finding, review=contradicts) if contradicts or missing else finding
+    doubtful = contradicts or finding.probability < EVEN
+    return _disagreeing(finding, review=doubtful) if contradicts or missing else finding
 
 
 def series_with_mask(alone: Finding, joint: Finding, share: float) -> Finding:

@@ -17,7 +17,7 @@ import numpy as np
 from bench.peers.asked import Asked
 from models.networks import load
 from models.registry import networks, open_check, open_weights
-from pipeline.finding import DISAGREEING_SHARE
+from pipeline.finding import DISAGREEING_SHARE, EVEN
 from pipeline.prepare.contrast import CLIP, TILES
 from pipeline.prepare.denoise import PATCH, SEARCH, STRENGTH
 
@@ -98,10 +98,11 @@ def mask_of(picture: Any, maps: Any) -> Any:
 
 
 def concluded(found: Found, mask: Any) -> Found:
-    """What is found, the mask considered: a large one contradicts "no tumour"."""
+    """What is found, the mask considered: a large one contradicts "no tumour", none a faint "tumour"."""
     contradicts = found.finding == "no_tumour" and mask.mean() >= DISAGREEING_SHARE
+    missing = found.finding == "tumour" and not mask.any() and found.probability < EVEN
     return Found(
-        finding="needs_review" if contradicts else found.finding,
+        finding="needs_review" if contradicts or missing else found.finding,
         probability=found.probability,
         mask_pixels=int(mask.sum()),
     )

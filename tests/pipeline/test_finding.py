@@ -76,9 +76,17 @@ def test_a_large_mask_contradicts_no_tumour() -> None:
     assert picture_with_mask(found(0.1), 0.0001).label is Label.NO_TUMOUR
 
 
-def test_an_empty_mask_never_calms_an_alarm_but_is_told() -> None:
-    weighed = picture_with_mask(found(0.9), 0.0)
-    assert (weighed.label, weighed.reasons) == (Label.TUMOUR, (Code.MASK_DISAGREES,))
+@pytest.mark.parametrize(
+    ("probability", "label"), [(0.9, Label.TUMOUR), (0.5, Label.TUMOUR), (0.49, Label.NEEDS_REVIEW)]
+)
+def test_an_empty_mask_never_calms_an_alarm_but_is_told_and_a_person_looks_where_it_is_faint(
+    probability: float, label: Label
+) -> None:
+    alarm = found(probability, threshold=0.1, low=0.05, high=0.2)
+    assert alarm.label is Label.TUMOUR
+    weighed = picture_with_mask(alarm, 0.0)
+    assert (weighed.label, weighed.reasons) == (label, (Code.MASK_DISAGREES,))
+    assert picture_with_mask(alarm, 0.0001) == alarm
 
 
 def test_masks_that_calm_what_the_classifier_says_of_a_series_call_for_a_person() -> None:
