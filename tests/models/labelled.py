@@ -43,6 +43,20 @@ def write_table(file: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return file
 
 
+def patients(folder: Path, split: str) -> Path:
+    """A set of two patients: composites of two slices each, one of them with a lesion and its outline."""
+    rows = []
+    for patient in ("Smith", "Jones"):
+        for number in (1, 2):
+            lesion = spot(40, 36, 9) if number == 2 else spot(0, 0, 1) * 0
+            grey, name = head() + lesion // 2, f"{patient}_{number}.png"
+            write_picture(folder / name, np.dstack([grey, grey, head()]))
+            write_picture(folder / f"mask_{name}", lesion)
+            rows.append({"patient": patient, "slice": number, "file": name, "mask": f"mask_{name}", "split": split})
+    write_table(folder / "slices.csv", rows)
+    return folder
+
+
 def item(group: str, *, tumour: bool) -> Item:
     """A slice of an LGG patient, without a file."""
     return Item(

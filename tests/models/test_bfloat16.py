@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from models.bfloat16 import compared
@@ -16,23 +15,7 @@ from models.registry import CARDS, networks, open_weights
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.settings import load_settings
-from tests.models.labelled import head, spot, write_picture, write_table
-
-
-def volumes(folder: Path) -> Path:
-    """Four slices of two patients, each with a lesion on one of its two."""
-    rows = []
-    for patient in ("a", "b"):
-        for number in (1, 2):
-            lesion = spot(40, 36, 9) if number == 2 else spot(0, 0, 1) * 0
-            name = f"{patient}{number}.png"
-            write_picture(folder / name, np.dstack([head() + lesion // 2] * 3))
-            write_picture(folder / f"mask_{name}", lesion)
-            rows.append(
-                {"patient": patient, "slice": number, "file": name, "mask": f"mask_{name}", "split": VALIDATION}
-            )
-    write_table(folder / "slices.csv", rows)
-    return folder
+from tests.models.labelled import patients
 
 
 def part(**changed: Any) -> dict[str, Any]:
@@ -73,7 +56,7 @@ def test_float32_twice_is_no_comparison(tmp_path: Path) -> None:
 def test_the_same_pictures_are_judged_in_both(name: str, figure: str, tmp_path: Path) -> None:
     if not multiplies_bfloat16():
         pytest.skip("this processor does not multiply bfloat16")
-    network, weights, data = networks()[name], open_weights(name), volumes(tmp_path / "lgg")
+    network, weights, data = networks()[name], open_weights(name), patients(tmp_path / "lgg", VALIDATION)
     exact = choose("openvino", load_settings().engines_folder)
     rounded = choose("openvino", load_settings().engines_folder, precision="bfloat16")
     parts = compared(network, weights, data, exact, rounded)["parts"]

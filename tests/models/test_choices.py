@@ -14,7 +14,7 @@ from models.evaluate import VALIDATION, evaluate
 from models.registry import networks, open_weights
 from neurobatch.codes import DISCLAIMER
 from neurobatch.settings import load_settings
-from tests.models.labelled import head, spot, write_picture, write_table
+from tests.models.labelled import head, patients, spot
 
 
 class Bright:
@@ -47,18 +47,7 @@ def test_what_two_looks_say_does_not_depend_on_which_comes_first() -> None:
 
 @pytest.mark.slow
 def test_each_choice_is_measured_beside_what_the_product_does(tmp_path: Path) -> None:
-    rows = []
-    for patient in ("Smith", "Jones"):
-        for number in (1, 2):
-            lesion = spot(40, 36, 9) if number == 2 else spot(0, 0, 1) * 0
-            name = f"{patient}_{number}.png"
-            grey = head() + lesion // 2
-            write_picture(tmp_path / "lgg" / name, np.dstack([grey, grey, head()]))
-            write_picture(tmp_path / "lgg" / f"mask_{name}", lesion)
-            rows.append(
-                {"patient": patient, "slice": number, "file": name, "mask": f"mask_{name}", "split": VALIDATION}
-            )
-    write_table(tmp_path / "lgg" / "slices.csv", rows)
+    patients(tmp_path / "lgg", VALIDATION)
     engine = choose("openvino", load_settings().engines_folder)
     figures = measure(tmp_path, engine)
     cascades = {"cascade, sensitivity", "cascade, specificity"}
