@@ -9,8 +9,8 @@ from neurobatch.errors import Broken
 from neurobatch.records import Result, ScanState
 
 # By the precision of our networks, while a peer's are float32: more would be another preparation.
-NEAR = {"float32": 0.02, "bfloat16": 0.07}  # probability
-SHARE = {"float32": 0.03, "bfloat16": 0.1}  # of a mask's pixels
+NEAR = {"float32": 0.02, "mixed": 0.07, "bfloat16": 0.07}  # probability
+SHARE = {"float32": 0.03, "mixed": 0.03, "bfloat16": 0.1}  # of a mask's pixels
 FEW = 12  # pixels by which the smallest masks may differ
 ENOUGH = 0.95  # of the scans that must agree; the rest lies at a threshold
 

@@ -53,7 +53,8 @@ def rounds_option(default: int) -> Callable[[Any], Any]:
 
 classifier_option = click.option("--classifier", type=click.Choice(["mobilenet", "resnet50v2", "both"]),
                                  default="mobilenet", show_default=True, help="Which network judges.")  # fmt: skip
-precision_option = click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default=usual_precision,
+precision_option = click.option("--precision", type=click.Choice(["float32", "mixed", "bfloat16"]),
+                                default=usual_precision,
                                 help="Of neurobatch's networks; default: the one that it takes here.")  # fmt: skip
 
 

@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 
 from bench.asking import answer
-from models.engines.choice import choose
-from models.engines.seam import Precision, Predictor
+from models.engines.choice import choose, precision_for
+from models.engines.seam import Predictor
 from models.registry import open_check, open_weights
-from neurobatch.records import ModelPin, Options, ScanKind
+from neurobatch.records import Arithmetic, ModelPin, Options, ScanKind
 from pipeline import masks, run
 from pipeline.limits import Limits
 from pipeline.volumes import Volume
@@ -28,16 +28,17 @@ class Kernels:
     """Networks in memory, each with one thread, since there is such a process for each core."""
 
     def __init__(self, options: Options, engine: str, cache: Path, batch: int) -> None:
-        chosen = choose(engine, cache, precision=cast(Precision, options.precision), threads=1)
         self._batch = batch
-        self._loaded = {
-            pin: chosen.load(pin.name, open_weights(pin.name), batch, open_check(pin.name)) for pin in pins(options)
-        }
+        self._loaded: dict[ModelPin, Predictor] = {}
+        for pin in pins(options):
+            precision = precision_for(pin.kind, cast(Arithmetic, options.precision))
+            chosen = choose(engine, cache, precision=precision, threads=1)
+            self._loaded[pin] = chosen.load(pin.name, open_weights(pin.name), batch, open_check(pin.name))
         self._setting = run.Setting(
             pins=tuple(self._loaded),
             options=options,
             engine=chosen.name,
-            precision=chosen.precision,
+            precision=options.precision,
             processor=chosen.processor,
             software="",
         )

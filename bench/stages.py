@@ -16,10 +16,10 @@ import numpy as np
 from bench.report import Report, Row
 from bench.served import Handled, Served, served
 from bench.task import Measurement, Task, files_of, place_for
-from models.engines.choice import choose
-from models.engines.seam import Engine, Precision, Predictor
+from models.engines.choice import choose, precision_for
+from models.engines.seam import Predictor
 from models.registry import open_check, open_weights
-from neurobatch.records import FileRef, ModelPin, Options, PlannedScan, ScanKind
+from neurobatch.records import Arithmetic, FileRef, ModelPin, Options, PlannedScan, ScanKind
 from neurobatch.settings import Settings
 from pipeline import run
 from pipeline.limits import Limits
@@ -90,20 +90,18 @@ class OneByOne:
     """The stages of a scan as the worker has them, one after another in this process."""
 
     def __init__(self, options: Options, settings: Settings, ledger: Ledger) -> None:
-        self._engine: Engine = choose(
-            settings.engine, settings.engines_folder, precision=cast(Precision, options.precision)
-        )
         self._batch, self._ledger = device_batch(settings), ledger
-        self._loaded = {
-            pin: self._engine.load(pin.name, open_weights(pin.name), self._batch, open_check(pin.name))
-            for pin in pins(options)
-        }
+        self._loaded: dict[ModelPin, Predictor] = {}
+        for pin in pins(options):
+            precision = precision_for(pin.kind, cast(Arithmetic, options.precision))
+            engine = choose(settings.engine, settings.engines_folder, precision=precision)
+            self._loaded[pin] = engine.load(pin.name, open_weights(pin.name), self._batch, open_check(pin.name))
         self._setting = run.Setting(
             pins=tuple(self._loaded),
             options=options,
-            engine=self._engine.name,
-            precision=self._engine.precision,
-            processor=self._engine.processor,
+            engine=engine.name,
+            precision=options.precision,
+            processor=engine.processor,
             software="",
         )
         self._spent: dict[str, float] = defaultdict(float)

@@ -13,14 +13,13 @@ from bench.machine import this_machine
 from bench.report import Report
 from bench.scans import pictures
 from models.engines.choice import precision_of
-from models.engines.seam import Precision
-from neurobatch.records import Options
+from neurobatch.records import Arithmetic, Options
 from neurobatch.settings import load_settings
 
 WARM = 8  # scans that everyone judges before the first round
 
 
-def usual_precision() -> Precision:
+def usual_precision() -> Arithmetic:
     """The precision that a batch gets on this machine if nobody asks for one."""
     settings = load_settings()
     return precision_of(Options().precision, settings.precision, settings.engine)

@@ -39,8 +39,19 @@ def _told(report: dict[str, Any]) -> str:
 
 def _shares(found: dict[str, Any]) -> Iterator[str]:
     """Single ratios that matter, each with its command."""
-    if report := found.get("limit"):
-        yield f"{report['rows'][0]['ratio']:.2f} of what the bare kernels reach on all cores (`bench limit`)"
+    for report in (found[name] for name in ("limit", "limit-float32") if name in found):
+        share, precision = report["rows"][0]["ratio"], report["sizes"]["precision"]
+        yield f"{share:.2f} of what the bare kernels reach on all cores in {precision} (`bench limit`)"
+    if report := found.get("queue"):
+        yield f"{report['rows'][0]['median']:.0f} scans/s where the network does nothing (`bench queue`)"
+    if report := found.get("queue-by-reference"):
+        rows = {row["name"]: row["median"] for row in report["rows"]}
+        first = rows["accepted"] + rows["first result after that"]
+        yield (
+            f"{report['sizes']['by-reference']:,} scans by reference: planned and queued in "
+            f"{rows['planned and queued']:.0f} s, the first result after {first:.1f} s, no process but the "
+            f"networks above {rows['largest process']:.0f} MiB (`bench queue --by-reference`)"
+        )
     if report := found.get("scale"):
         row = report["rows"][-1]
         yield f"{row['ratio']:.2f} of linear with {row['name']} whose network waits (`bench scale`)"

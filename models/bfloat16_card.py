@@ -17,21 +17,28 @@ COLUMNS = (
 )
 TEXT = """## In bfloat16
 
-On processors that multiply bfloat16 the networks run in it, unless a batch (`precision`) or the site
-(`NEUROBATCH_PRECISION`) asks for float32.
-The same pictures, temperature and thresholds, once in each, on {processor}: float32 → bfloat16.
+{used}
+The same pictures and thresholds, once in each, on {processor}: float32 → bfloat16.
 
 {table}
 
 """
+
+USED = {
+    "classifier": "On processors that multiply bfloat16 this network runs in it, unless a batch (`precision`) or the\n"
+    "site asks for float32 (`NEUROBATCH_PRECISION`).",
+    "segmenter": "This network runs in float32 everywhere, unless a batch (`precision`) or the site asks for bfloat16\n"
+    "(`NEUROBATCH_PRECISION`).",
+}
 
 
 def bfloat16_section(figures: Mapping[str, Any]) -> str:
     """The card's section as Markdown; nothing where that was never measured."""
     if "bfloat16" not in figures:
         return ""
+    found = figures["bfloat16"]
     return TEXT.format(
-        processor=figures["bfloat16"]["processor"], table=as_markdown(_table(figures["bfloat16"]["parts"]))
+        used=USED[figures["kind"]], processor=found["processor"], table=as_markdown(_table(found["parts"]))
     )
 
 

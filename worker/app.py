@@ -14,7 +14,7 @@ from celery import Celery
 from celery.worker import state as celery_state
 
 from models import registry
-from models.engines.choice import has_gpu, precision_of
+from models.engines.choice import has_gpu, precision_for, precision_of
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
 from neurobatch.records import Options
@@ -261,13 +261,14 @@ def _end() -> None:
 def _warm(settings: Settings) -> tuple[Network, ...]:
     """The networks to load at start. Raises `Broken(weights_damaged)`: better now than at the first batch."""
     known = registry.networks()
+    precision = precision_of(Options().precision, settings.precision, settings.engine)
     return tuple(
         Network.of(
             known[name].pin(),
             registry.open_weights(name),
             registry.open_check(name),
             settings.engine,
-            precision_of(Options().precision, settings.precision, settings.engine),
+            precision_for(known[name].kind, precision),
         )
         for name in WARM
         if name in known

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from models.engines.choice import precision_for
 from neurobatch.codes import Code
 from neurobatch.errors import Refused, ScanFailed, Unavailable
 from neurobatch.records import Attempt, Batch, ContentLine, Counts, Page, PlannedScan, PlanStart, Result, Shard, Source
@@ -289,11 +290,10 @@ class _Try:
     def _networks(self) -> tuple[Network, ...]:
         asked = self._plan.batch.options.engine
         engine = self._desk.settings.engine if asked == "auto" else asked
+        weights, start = self._desk.weights, self._plan.start
         return tuple(
-            Network.of(
-                pin, self._desk.weights.file(pin), self._desk.weights.check(pin), engine, self._plan.start.precision
-            )
-            for pin in self._plan.start.models
+            Network.of(pin, weights.file(pin), weights.check(pin), engine, precision_for(pin.kind, start.precision))
+            for pin in start.models
         )
 
     def _hand_in(self, scan: PlannedScan, networks: tuple[Network, ...]) -> None:

@@ -127,14 +127,15 @@ def _feed(volume: Volume, shown: Sequence[int], pinned: Sequence[Pinned]) -> Fee
 
 
 def _setting(job: Job, limits: Limits, verdicts: dict[str, Verdict]) -> run.Setting:
-    """All networks of a job run on one engine, so any verdict names it."""
+    """All networks of a job run on one engine, so any verdict names it; their precisions may differ."""
     nothing = Ran(engine=NO_ENGINE, precision=job.networks[0].precision, processor=NO_ENGINE)
     ran = next((verdict.ran for verdict in verdicts.values()), nothing)
+    precisions = {verdict.ran.precision for verdict in verdicts.values()}
     return run.Setting(
         pins=job.pins,
         options=job.options,
         engine=ran.engine,
-        precision=ran.precision,
+        precision="mixed" if len(precisions) > 1 else ran.precision,
         processor=ran.processor,
         software=VERSION,
         limits=limits,

@@ -17,6 +17,7 @@ from neurobatch.codes import Code
 from neurobatch.errors import Broken
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Arithmetic = Literal["float32", "mixed", "bfloat16"]  # mixed: classifiers in bfloat16, outlines in float32
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Tenant = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 BatchId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
@@ -160,7 +161,7 @@ class Options(Value):
     series: Literal["uid", "folder"] = "uid"
     queue: Literal["urgent", "normal", "bulk"] = "normal"
     engine: Literal["auto", "openvino", "tensorflow", "timed"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: as the worker's settings say
+    precision: Arithmetic | Literal["auto"] = "auto"  # auto: as the worker's settings say
     slices_per_shard: Annotated[int, Field(ge=1, le=100_000)] = 512
 
 
@@ -271,7 +272,7 @@ class PlanStart(Record):
     VERSION: ClassVar[int] = 2
 
     models: tuple[ModelPin, ...]
-    precision: Literal["float32", "bfloat16"]
+    precision: Arithmetic
     software: str
 
 

@@ -84,9 +84,9 @@ class Settings(BaseSettings):
         Path | None, Field(description="folder of networks as engines want them; default: engines in home")
     ] = None
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Field(description="precision of the networks where a batch names none; auto: bfloat16 on OpenVINO where the "
-              "processor multiplies it"),
+        Literal["auto", "float32", "mixed", "bfloat16"],
+        Field(description="precision of the networks where a batch names none; mixed: classifiers in bfloat16, "
+              "outlines in float32; auto: mixed on OpenVINO where the processor multiplies bfloat16, else float32"),
     ] = "auto"  # fmt: skip
     threshold: Annotated[
         float | None,

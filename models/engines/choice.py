@@ -10,6 +10,7 @@ from models.engines.seam import Engine, Precision
 from models.registry import networks, open_check, open_weights
 from neurobatch.codes import Code
 from neurobatch.errors import Broken
+from neurobatch.records import Arithmetic
 
 GPU = Path("/dev/nvidia0")  # there where the driver sees a card, in containers too
 
@@ -60,16 +61,23 @@ def resolved(name: str, gpu: Path = GPU) -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
 
 
-def precision_of(asked: str, site: str, engine: str, gpu: Path = GPU) -> Precision:
+def precision_of(asked: str, site: str, engine: str, gpu: Path = GPU) -> Arithmetic:
     """The precision that a batch asks for, or else the site does.
 
-    `auto` of the site is bfloat16 where that was measured to be faster and to say the same (docs/decisions/0087): on
-    OpenVINO, where the processor multiplies it.
+    `auto` of the site is bfloat16 for what says the same in it, where that is faster (docs/decisions/0087): classifiers
+    on OpenVINO, where the processor multiplies it.
     """
     wanted = site if asked == "auto" else asked
     if wanted == "auto":
-        return "bfloat16" if resolved(engine, gpu) == "openvino" and multiplies_bfloat16() else "float32"
-    return cast(Precision, wanted)
+        return "mixed" if resolved(engine, gpu) == "openvino" and multiplies_bfloat16() else "float32"
+    return cast(Arithmetic, wanted)
+
+
+def precision_for(kind: str, batch: Arithmetic) -> Precision:
+    """The precision of a classifier or a segmenter in a batch."""
+    if batch == "mixed":
+        return "bfloat16" if kind == "classifier" else "float32"
+    return batch
 
 
 def has_gpu(gpu: Path = GPU) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.engines.choice import choose, precision_of
+from models.engines.choice import choose, precision_for, precision_of
 from models.engines.processor import multiplies_bfloat16, processor_class
 from models.engines.seam import SIDE, in_batches
 from models.engines.timed import Timed
@@ -72,17 +72,25 @@ def test_an_unknown_engine_is_refused_by_name(tmp_path: Path) -> None:
     assert "abacus" in str(refusal.value)
 
 
-@pytest.mark.parametrize(("flags", "precision"), [("avx2", "float32"), ("avx2 amx_bf16", "bfloat16")])
+@pytest.mark.parametrize(
+    ("flags", "batch", "precision"), [("avx2", "float32", "float32"), ("avx2 amx_bf16", "mixed", "bfloat16")]
+)
 def test_a_site_that_leaves_the_precision_open_gets_bfloat16_where_the_processor_multiplies_it(
-    flags: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: str, batch: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text(f"flags\t\t: {flags}\n")
     monkeypatch.setattr("models.engines.choice.multiplies_bfloat16", lambda: multiplies_bfloat16(info))
     nowhere = tmp_path / "nvidia0"
-    assert precision_of("auto", "auto", "auto", nowhere) == precision_of("auto", "auto", "openvino") == precision
+    assert precision_of("auto", "auto", "auto", nowhere) == precision_of("auto", "auto", "openvino") == batch
     assert precision_of("auto", "auto", "tensorflow") == "float32", "its bfloat16 was not measured"
     assert choose("openvino", tmp_path, precision="bfloat16").precision == precision, "results say what was multiplied"
+
+
+def test_in_a_mixed_batch_classifiers_have_bfloat16_and_outlines_float32() -> None:
+    assert [precision_for(kind, "mixed") for kind in ("classifier", "segmenter")] == ["bfloat16", "float32"]
+    for each in ("float32", "bfloat16"):
+        assert {precision_for(kind, each) for kind in ("classifier", "segmenter")} == {each}
 
 
 @pytest.mark.parametrize(

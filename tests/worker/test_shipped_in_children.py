@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from models import registry
-from neurobatch.records import Options
+from models.engines.choice import precision_for
+from models.engines.processor import multiplies_bfloat16
+from neurobatch.records import Arithmetic, Options
 from neurobatch.settings import Settings
 from tests.worker.test_stages import EXAMPLES, SCANS, job
 from worker.engines import EngineConfig
@@ -29,12 +31,18 @@ def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]
         yield started
 
 
-def shipped(name: str) -> Job:
+def shipped(name: str, precision: Arithmetic) -> Job:
     """A scan of `examples/`, for the networks as they are shipped."""
     pins = tuple(registry.networks()[network].pin() for network in ("mobilenet", "unet"))
     asked = job(name, Options(segment="all"), *pins)
     networks = tuple(
-        Network.of(pin, registry.open_weights(pin.name), registry.open_check(pin.name), "openvino", "float32")
+        Network.of(
+            pin,
+            registry.open_weights(pin.name),
+            registry.open_check(pin.name),
+            "openvino",
+            precision_for(pin.kind, precision),
+        )
         for pin in pins
     )
     return Job(
@@ -47,24 +55,29 @@ def shipped(name: str) -> Job:
     )
 
 
-def judged(supervisor: Supervisor, order: Sequence[str]) -> list[Judged]:
+def judged(supervisor: Supervisor, order: Sequence[str], precision: Arithmetic) -> list[Judged]:
     """All at once, in this order."""
-    tickets = [supervisor.judge(shipped(name)) for name in order]
+    tickets = [supervisor.judge(shipped(name, precision)) for name in order]
     outcomes = [ticket.future.result(SECONDS) for ticket in tickets]
     for ticket in tickets:
         ticket.put_away()
     return [outcome.value for outcome in outcomes]
 
 
-def test_a_scan_comes_to_the_same_bytes_whoever_is_judged_beside_it(supervisor: Supervisor) -> None:
-    alone = {name: judged(supervisor, [name])[0] for name in SCANS}
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_a_scan_comes_to_the_same_bytes_whoever_is_judged_beside_it(
+    supervisor: Supervisor, precision: Arithmetic
+) -> None:
+    alone = {name: judged(supervisor, [name], precision)[0] for name in SCANS}
     order = list(SCANS) * 3
     random.Random(1).shuffle(order)
-    for name, said in zip(order, judged(supervisor, order), strict=True):
+    for name, said in zip(order, judged(supervisor, order, precision), strict=True):
         assert said.result.dump() == alone[name].result.dump()
         assert said.files == alone[name].files
     result = alone["flair_glioma.png"].result
-    assert (result.engine, result.precision) == ("openvino", "float32")
+    assert (result.engine, result.precision) == ("openvino", precision if multiplies_bfloat16() else "float32")
     assert result.processor
-    assert [model.sha256 for model in result.models] == [pin.sha256 for pin in shipped("flair_glioma.png").pins]
+    assert [model.sha256 for model in result.models] == [
+        pin.sha256 for pin in shipped("flair_glioma.png", precision).pins
+    ]
     assert "mask.nii.gz" in alone["nifti_flair_healthy.nii.gz"].files
