@@ -73,6 +73,7 @@ def flow(context: Context, job: Job) -> Generator[Feed | Claim, Any, Outcome]:
         segmenter = [pinned for pinned in _pinned(job) if pinned[0] == setting.segmenter]
         if segmenter[0][0].name not in verdicts:
             (verdicts[segmenter[0][0].name],) = yield _feed(volume, shown, segmenter)
+            setting = _setting(job, context.limits, verdicts)
         maps = _maps(shown, verdicts[segmenter[0][0].name].values)
     return _outcome(job, run.conclude(job.scan, volume, judged, maps, setting), setting, line)
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,10 @@ def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]
         yield started
 
 
-def shipped(name: str, precision: Arithmetic) -> Job:
+def shipped(name: str, precision: Arithmetic, segment: str) -> Job:
     """A scan of `examples/`, for the networks as they are shipped."""
     pins = tuple(registry.networks()[network].pin() for network in ("mobilenet", "unet"))
-    asked = job(name, Options(segment="all"), *pins)
+    asked = job(name, Options.model_validate({"segment": segment}), *pins)
     networks = tuple(
         Network.of(
             pin,
@@ -55,29 +56,29 @@ def shipped(name: str, precision: Arithmetic) -> Job:
     )
 
 
-def judged(supervisor: Supervisor, order: Sequence[str], precision: Arithmetic) -> list[Judged]:
+def judged(supervisor: Supervisor, order: Sequence[str], *asked: Any) -> list[Judged]:
     """All at once, in this order."""
-    tickets = [supervisor.judge(shipped(name, precision)) for name in order]
+    tickets = [supervisor.judge(shipped(name, *asked)) for name in order]
     outcomes = [ticket.future.result(SECONDS) for ticket in tickets]
     for ticket in tickets:
         ticket.put_away()
     return [outcome.value for outcome in outcomes]
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed"])
+@pytest.mark.parametrize(("precision", "segment"), [("float32", "all"), ("mixed", "positive")])
 def test_a_scan_comes_to_the_same_bytes_whoever_is_judged_beside_it(
-    supervisor: Supervisor, precision: Arithmetic
+    supervisor: Supervisor, precision: Arithmetic, segment: str
 ) -> None:
-    alone = {name: judged(supervisor, [name], precision)[0] for name in SCANS}
+    alone = {name: judged(supervisor, [name], precision, segment)[0] for name in SCANS}
     order = list(SCANS) * 3
     random.Random(1).shuffle(order)
-    for name, said in zip(order, judged(supervisor, order, precision), strict=True):
+    for name, said in zip(order, judged(supervisor, order, precision, segment), strict=True):
         assert said.result.dump() == alone[name].result.dump()
         assert said.files == alone[name].files
     result = alone["flair_glioma.png"].result
     assert (result.engine, result.precision) == ("openvino", precision if multiplies_bfloat16() else "float32")
     assert result.processor
     assert [model.sha256 for model in result.models] == [
-        pin.sha256 for pin in shipped("flair_glioma.png", precision).pins
+        pin.sha256 for pin in shipped("flair_glioma.png", precision, segment).pins
     ]
-    assert "mask.nii.gz" in alone["nifti_flair_healthy.nii.gz"].files
+    assert ("mask.nii.gz" in alone["nifti_flair_healthy.nii.gz"].files) is (segment == "all")
